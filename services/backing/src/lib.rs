@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What services keep their data in: three traits ([`Store`], [`Queue`], [`Cache`]), one file per engine, one contract suite each.
+//! Nothing here knows HTTP, metrics or a service's routes.
+
+pub mod cache;
+pub mod clock;
+mod error;
+pub mod id;
+pub mod promises;
+pub mod queue;
+pub mod store;
+
+pub use cache::Cache;
+pub use clock::Clock;
+pub use error::Error;
+pub use id::{MessageId, UserId};
+pub use promises::Promises;
+pub use queue::Queue;
+pub use store::Store;

@@ -1,0 +1,106 @@
+//! Messages between processes: the [`Queue`] trait and its types. Engines live in `queue/`, one file each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::{Clock, SystemClock};
+use crate::{Error, MessageId, Promises};
+
+/// What a producer hands over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Travels with the message; consumers use it to make the effect happen once. The queue itself does not compare ids.
+    pub id: MessageId,
+    /// Opaque to the queue.
+    pub body: Vec<u8>,
+}
+
+/// Proof of one delivery. It ends with the ack, the release or the visibility timeout of that delivery; used later it does nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt(pub(crate) String);
+
+/// A message in a consumer's hands, hidden from others until its visibility timeout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// From its envelope.
+    pub id: MessageId,
+    /// From its envelope.
+    pub body: Vec<u8>,
+    /// For ack, extend and release.
+    pub receipt: Receipt,
+    /// How often it was delivered, this time included: 1 at first.
+    pub receives: u32,
+}
+
+/// How many messages are where. A message that was acknowledged is nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// A receive would return them now.
+    pub visible: u64,
+    /// Delivered, not acknowledged, visibility timeout running.
+    pub in_flight: u64,
+    /// Given up after [`Settings::max_receives`] deliveries; kept for inspection.
+    pub dead: u64,
+}
+
+/// What every queue engine can be told.
+#[derive(Clone)]
+pub struct Settings {
+    /// How long a delivery hides its message.
+    pub visibility: Duration,
+    /// Deliveries after which a message is dead when it is not acknowledged.
+    pub max_receives: u32,
+    /// Longest wait of one call (for a receive: beyond the wait it was asked for).
+    pub deadline: Duration,
+    /// Most calls that wait for the engine at once; more are [`Error::Overloaded`].
+    pub max_waiting: usize,
+    /// Where visibility is measured.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            visibility: Duration::from_secs(30),
+            max_receives: 5,
+            deadline: Duration::from_secs(2),
+            max_waiting: 4096,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// At-least-once delivery between any number of producers and consumers, in any number of processes.
+/// A message is delivered again when its visibility timeout ends without an ack, and is dead after [`Settings::max_receives`] deliveries.
+/// Dropping a call's future does not undo what was handed over; what a dropped receive took comes back after the visibility timeout.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// What this engine promises.
+    fn promises(&self) -> Promises;
+
+    /// Hands messages over, all or none. Answered when the durability promise holds for all of them.
+    async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error>;
+
+    /// Up to `max` messages; returns as soon as there is one, or empty after `wait`.
+    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error>;
+
+    /// Ends these deliveries for good. Returns how many were still held; the others had timed out and were ignored.
+    async fn ack(&self, receipts: Vec<Receipt>) -> Result<usize, Error>;
+
+    /// Hides the message for `by` from now on. False when the receipt is stale.
+    async fn extend(&self, receipt: &Receipt, by: Duration) -> Result<bool, Error>;
+
+    /// Makes the message visible at once (or dead, when this was its last delivery). False when the receipt is stale.
+    async fn release(&self, receipt: &Receipt) -> Result<bool, Error>;
+
+    /// How many messages are where.
+    async fn depth(&self) -> Result<Depth, Error>;
+
+    /// Ok when the engine answers now.
+    async fn ping(&self) -> Result<(), Error>;
+
+    /// Finishes what was handed over, then lets go. Later calls are [`Error::Closed`]; a second close is fine.
+    async fn close(&self) -> Result<(), Error>;
+}
