@@ -1,20 +1,57 @@
-//! Copies of answers near the reader: the [`Cache`] trait. Engines live in `cache/`, one file each.
+//! Copies of answers near the reader: the [`Cache`] trait and [`open`]. Engines live in `cache/`, one file each;
+//! [`ReadThrough`] is what a service uses: single flight, jitter, fail-open.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::clock::{Clock, SystemClock};
 use crate::{Error, Promises};
+
+pub mod memory;
+pub mod none;
+mod read_through;
+
+pub use read_through::{ReadThrough, Stats, Ttl};
 
 /// A cached value: opaque bytes.
 pub type Value = Arc<[u8]>;
 
-/// Keeps values for a while, or does not: nothing may depend on a hit.
+/// What every cache engine can be told.
+#[derive(Clone)]
+pub struct Settings {
+    /// Most values kept in this process.
+    pub max_entries: usize,
+    /// Most memory for keys and values in this process, bytes.
+    pub max_bytes: usize,
+    /// Longest wait of one call: short, because the source can answer too.
+    pub deadline: Duration,
+    /// Where the time to live is measured.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_entries: 100_000,
+            max_bytes: 32 * 1024 * 1024,
+            deadline: Duration::from_millis(50),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Keeps values for a while, or does not: nothing may depend on a hit. Every call ends within [`Settings::deadline`].
 #[async_trait]
 pub trait Cache: Send + Sync + 'static {
     /// What this engine promises.
     fn promises(&self) -> Promises;
+
+    /// False when every get misses by design, so that readers need not ask.
+    fn keeps(&self) -> bool {
+        true
+    }
 
     /// The value, when it is there and its time to live has not ended.
     async fn get(&self, key: &str) -> Result<Option<Value>, Error>;
@@ -28,6 +65,18 @@ pub trait Cache: Send + Sync + 'static {
     /// Ok when the engine answers now.
     async fn ping(&self) -> Result<(), Error>;
 
-    /// Lets go.
+    /// Lets go. A second close is fine.
     async fn close(&self) -> Result<(), Error>;
+}
+
+/// Opens the cache that `address` names: `none` or `memory:`.
+///
+/// # Errors
+/// [`Error::Address`] when it names no engine; otherwise what the engine says.
+pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Cache>, Error> {
+    match address {
+        "none" => Ok(Arc::new(none::NoCache)),
+        "memory:" => Ok(Arc::new(memory::MemoryCache::new(settings))),
+        _ => Err(Error::Address { address: address.to_owned(), role: "cache", accepted: "`none` or `memory:`" }),
+    }
 }

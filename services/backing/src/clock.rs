@@ -16,7 +16,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_us(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| micros(since))
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros)
     }
 }
 

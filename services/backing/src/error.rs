@@ -53,6 +53,14 @@ pub enum Error {
         /// The newest version this build knows.
         known: i64,
     },
+    /// The file belongs to something else: a queue's file given to a store, or another program's.
+    #[error("{operation} found another kind of data in `{path}`; give each store and queue a file of its own")]
+    OtherFile {
+        /// What was asked, with its engine.
+        operation: &'static str,
+        /// The file.
+        path: String,
+    },
     /// An address names no engine that exists.
     #[error("`{address}` is not a {role}; write {accepted}")]
     Address {

@@ -7,6 +7,7 @@ mod error;
 pub mod id;
 pub mod promises;
 pub mod queue;
+mod sqlite;
 pub mod store;
 
 pub use cache::Cache;

@@ -1,12 +1,16 @@
-//! Messages between processes: the [`Queue`] trait and its types. Engines live in `queue/`, one file each.
+//! Messages between processes: the [`Queue`] trait, its types and [`open`]. Engines live in `queue/`, one file each.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::clock::{Clock, SystemClock};
+use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises};
+
+pub mod sqlite;
 
 /// What a producer hands over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,4 +107,19 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Finishes what was handed over, then lets go. Later calls are [`Error::Closed`]; a second close is fine.
     async fn close(&self) -> Result<(), Error>;
+}
+
+/// Opens the queue called `name` at `address`: `sqlite:PATH`. Queues of other names in the same place do not meet it.
+///
+/// # Errors
+/// [`Error::Address`] when the address names no engine; otherwise what the engine says.
+pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
+    match address.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            let (path, name) = (PathBuf::from(path), name.to_owned());
+            let open = move || sqlite::SqliteQueue::open(&path, &name, settings);
+            Ok(Arc::new(opened("sqlite queue: open", open).await?))
+        }
+        _ => Err(Error::Address { address: address.to_owned(), role: "queue", accepted: "`sqlite:PATH`" }),
+    }
 }

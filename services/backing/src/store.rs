@@ -1,5 +1,6 @@
 //! Users and messages: the [`Store`] trait, its types and [`open`]. Engines live in `store/`, one file each.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
+use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises, UserId};
 
 pub mod memory;
+pub mod sqlite;
 
 /// A user to be stored. The store chooses the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +184,10 @@ pub trait Store: Send + Sync + 'static {
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Store>, Error> {
     match address.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(memory::MemoryStore::new(settings))),
+        Some(("sqlite", path)) if !path.is_empty() => {
+            let path = PathBuf::from(path);
+            Ok(Arc::new(opened("sqlite store: open", move || sqlite::SqliteStore::open(&path, settings)).await?))
+        }
         _ => Err(Error::Address { address: address.to_owned(), role: "store", accepted: "`memory:` or `sqlite:PATH`" }),
     }
 }
