@@ -1,0 +1,76 @@
+//! The third net, `lab clean`: every lab that nobody holds and that left something, and every marked process whose lab is not up.
+
+use std::collections::BTreeSet;
+
+use crate::home::{Home, LabDir};
+use crate::lease::{self, Lease, Role};
+use crate::ledger::Ledger;
+use crate::proc::{self, ProcessRef};
+use crate::sweep::{Patience, end_processes, sweep};
+use crate::system::Doing as _;
+use crate::{EnvError, Removal};
+
+/// What was done for one lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleaned {
+    /// The lab.
+    pub lab: String,
+    /// How many things were removed.
+    pub removed: usize,
+    /// What could not be.
+    pub removal: Removal,
+}
+
+/// Removes all that no living holder answers for. Blocks. Labs without leftovers are not named.
+///
+/// # Errors
+/// The home or `/proc` cannot be read; a lab that cannot be swept is among the results with what is left.
+pub fn clean(home: &Home) -> Result<Vec<Cleaned>, EnvError> {
+    let owner = home.owner()?;
+    let mut results = Vec::new();
+    for lab in home.labs()? {
+        results.extend(clean_lab(&lab, &owner)?);
+    }
+    results.extend(clean_orphans(home, &owner)?);
+    Ok(results)
+}
+
+fn clean_lab(lab: &LabDir, owner: &str) -> Result<Option<Cleaned>, EnvError> {
+    let marked = marked_of(owner, lab.name())?;
+    if marked.is_empty() && Ledger::peek(&lab.ledger())?.is_empty() {
+        return Ok(None);
+    }
+    let Some(lease) = Lease::try_take(lab, "", Role::Clean)? else { return Ok(None) };
+    let ledger = Ledger::open(&lab.ledger())?;
+    // A process is in the ledger and marked; it counts once.
+    let known: BTreeSet<ProcessRef> = ledger.owned().iter().filter_map(|owned| owned.process).collect();
+    let things = ledger.owned().len() + marked.difference(&known).count();
+    let removal = sweep(lab, owner, &ledger, Patience::default());
+    drop(lease);
+    Ok(Some(Cleaned { lab: lab.name().to_owned(), removed: things.saturating_sub(removal.left.len()), removal }))
+}
+
+/// Marked processes of a lab whose directory is gone, or of an earlier run of a lab that is up.
+fn clean_orphans(home: &Home, owner: &str) -> Result<Vec<Cleaned>, EnvError> {
+    let marked =
+        proc::marked(|marks| marks.owner.as_deref() == Some(owner)).doing(|| "look for processes".to_owned())?;
+    let labs = home.labs()?;
+    let mut results: Vec<Cleaned> = Vec::new();
+    for (process, marks) in marked {
+        let name = marks.lab.unwrap_or_default();
+        // Read after the process was seen: what a living holder starts carries its run.
+        let holder = labs.iter().find(|lab| lab.name() == name).and_then(lease::holder);
+        if holder.is_some_and(|holder| holder.role != Role::Lab || marks.run.as_deref() == Some(&holder.run)) {
+            continue;
+        }
+        let alive = || Some(process).filter(|process| process.is_alive()).into_iter().collect();
+        let left = end_processes(&alive, Patience::default());
+        results.push(Cleaned { lab: name, removed: usize::from(left.is_empty()), removal: Removal { left } });
+    }
+    Ok(results)
+}
+
+fn marked_of(owner: &str, lab: &str) -> Result<BTreeSet<ProcessRef>, EnvError> {
+    let marked = proc::marked(|marks| marks.owner.as_deref() == Some(owner) && marks.lab.as_deref() == Some(lab));
+    Ok(marked.doing(|| "look for processes".to_owned())?.into_iter().map(|(process, _)| process).collect())
+}

@@ -1,0 +1,30 @@
+//! Turning refusals of the operating system into errors that say what was tried.
+
+use std::io;
+
+use crate::EnvError;
+
+/// Says what an I/O result was for.
+pub(crate) trait Doing<T> {
+    /// `what` completes the sentence "cannot …", with its object.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, EnvError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, EnvError> {
+        self.map_err(|source| EnvError::System { doing: what(), source })
+    }
+}
+
+/// Runs blocking work off the runtime's threads.
+///
+/// # Errors
+/// Those of the work, or that it panicked.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EnvError> + Send + 'static,
+) -> Result<T, EnvError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(io::Error::other(error)).doing(|| "finish a step of the environment".to_owned()),
+    }
+}
