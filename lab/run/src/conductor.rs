@@ -1,0 +1,137 @@
+//! The one task that orders events: it gives each its number and time, writes it to the journal, folds it into the model
+//! and hands it to the sinks, in that order.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use lab_core::event::Event;
+use lab_core::journal;
+use lab_core::model::Model;
+use lab_env::{EventSink, Seen};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::RunClock;
+use crate::error::RunError;
+
+/// Events that may wait for the conductor before their senders wait.
+const WAITING: usize = 1024;
+
+/// Somebody who is told of every event after it is on disk.
+pub trait Sink: Send {
+    /// Takes an event; must not block for long.
+    fn event(&mut self, event: &Event, model: &Model);
+}
+
+/// Handle on the running task.
+#[derive(Debug)]
+pub struct Conductor {
+    /// Where events go in.
+    pub events: EventSink,
+    task: JoinHandle<Result<(), RunError>>,
+    failed: watch::Receiver<bool>,
+}
+
+impl Conductor {
+    /// Opens the journal and starts the task.
+    ///
+    /// # Errors
+    /// The journal cannot be opened or its first line not be written.
+    pub fn start(journal: &Path, clock: RunClock, sinks: Vec<Box<dyn Sink>>) -> Result<Self, RunError> {
+        let mut file = JournalFile::create(journal)?;
+        file.line(&journal::header())?;
+        let (events, inbox) = mpsc::channel(WAITING);
+        let (failing, failed) = watch::channel(false);
+        let order = Order { file, clock, model: Model::default(), sinks, last: 0 };
+        let task = tokio::spawn(async move {
+            let result = order.run(inbox).await;
+            failing.send_replace(result.is_err());
+            result
+        });
+        Ok(Self { events, task, failed })
+    }
+
+    /// Ends when the journal could not be written: the run must not go on unrecorded.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until every event that was sent is on disk. All senders must be gone.
+    ///
+    /// # Errors
+    /// The journal could not be written.
+    pub async fn finish(self) -> Result<(), RunError> {
+        drop(self.events);
+        self.task.await.map_err(|_| RunError::ConductorGone)?
+    }
+}
+
+struct Order {
+    file: JournalFile,
+    clock: RunClock,
+    model: Model,
+    sinks: Vec<Box<dyn Sink>>,
+    last: u64,
+}
+
+impl Order {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Seen>) -> Result<(), RunError> {
+        while let Some(seen) = inbox.recv().await {
+            self.order(seen)?;
+            if inbox.is_empty() {
+                self.file.flush()?;
+            }
+        }
+        self.file.finish()
+    }
+
+    fn order(&mut self, seen: Seen) -> Result<(), RunError> {
+        self.last += 1;
+        let t = seen.at.map_or_else(|| self.clock.now(), |at| self.clock.at(at));
+        let event = Event { n: self.last, t, src: seen.src, clock: None, kind: seen.kind };
+        self.file.line(&journal::encode(&event))?;
+        // A pixel may show the event at once, so it must be out of this process first.
+        if !self.sinks.is_empty() {
+            self.file.flush()?;
+        }
+        self.model.apply(&event);
+        for sink in &mut self.sinks {
+            sink.event(&event, &self.model);
+        }
+        Ok(())
+    }
+}
+
+struct JournalFile {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl JournalFile {
+    fn create(path: &Path) -> Result<Self, RunError> {
+        let file = File::create_new(path).map_err(|source| RunError::Journal { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), out: BufWriter::new(file) })
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), RunError> {
+        let written = self.out.write_all(line.as_bytes()).and_then(|()| self.out.write_all(b"\n"));
+        written.map_err(|source| self.failed(source))
+    }
+
+    fn flush(&mut self) -> Result<(), RunError> {
+        self.out.flush().map_err(|source| self.failed(source))
+    }
+
+    fn finish(mut self) -> Result<(), RunError> {
+        self.flush()?;
+        self.out.get_ref().sync_all().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: std::io::Error) -> RunError {
+        RunError::Journal { path: self.path.clone(), source }
+    }
+}

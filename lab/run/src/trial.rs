@@ -1,0 +1,327 @@
+//! One trial: up, deploy, prepare, drive, drain, down. Whatever happens in between, down comes last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lab_core::event::{Kind, Outcome, StepName, TrialInfo};
+use lab_core::spec::{Spec, Target};
+use lab_core::templates;
+use lab_core::unit::Span;
+use lab_env::{Environment, EventSink, Seen};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::autoscaler;
+use crate::clock::RunClock;
+use crate::drive::{Drive, Driven};
+use crate::error::RunError;
+use crate::interrupt::Interrupt;
+use crate::observe::{self, Latest, Watcher};
+use crate::prepare;
+
+/// Samples that an autoscaler may be behind.
+const SAMPLES_KEPT: usize = 256;
+/// Longest wait for a queue to run empty after the load.
+const QUEUE_DRAIN: Duration = Duration::from_secs(30);
+/// How old gauges may be to say that a queue is empty.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// One trial in the making.
+pub struct Trial {
+    /// The run's clock.
+    pub clock: RunClock,
+    /// Where events go.
+    pub events: EventSink,
+    /// The user's wish to stop.
+    pub interrupt: Interrupt,
+    /// Where it runs.
+    pub environment: Arc<dyn Environment>,
+    /// The variant's spec.
+    pub spec: Spec,
+    /// Which trial it is.
+    pub info: TrialInfo,
+    /// Names the run in plans and keys.
+    pub run: String,
+}
+
+/// Tasks that look and decide while workloads run.
+pub struct Attendants {
+    gauges: BTreeMap<&'static str, watch::Receiver<Latest>>,
+    /// Where the drive puts samples.
+    pub samples: broadcast::Sender<Arc<lab_core::control::Sample>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Trial {
+    /// Runs it; its error, if any, is in the journal too.
+    pub async fn run(self) -> Result<Outcome, RunError> {
+        self.tell(Kind::TrialStarted(self.info)).await?;
+        let result = self.middle().await;
+        let down = self.take_down().await;
+        let outcome = match &result {
+            Ok(outcome) => *outcome,
+            Err(RunError::Interrupted) => Outcome::Interrupted,
+            Err(_) => Outcome::Failed,
+        };
+        let error = result.as_ref().err().filter(|e| !matches!(e, RunError::Interrupted)).map(chain);
+        self.tell(Kind::TrialEnded { outcome, error }).await?;
+        down?;
+        match result {
+            Ok(_) | Err(RunError::Interrupted) => Ok(outcome),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn middle(&self) -> Result<Outcome, RunError> {
+        let bring_up = bring_up(&self.events, &self.environment, &self.spec);
+        self.interrupt.or(1, bring_up).await.ok_or(RunError::Interrupted)??;
+        let attendants = Attendants::start(&self.environment, &self.spec, &self.events)?;
+        let result = self.load(&attendants).await;
+        attendants.stop().await;
+        result
+    }
+
+    async fn load(&self, attendants: &Attendants) -> Result<Outcome, RunError> {
+        let Some(load) = &self.spec.load else { return Ok(Outcome::Completed) };
+        let endpoints = self.environment.endpoints(load.target.name())?.borrow().clone();
+        let step = Step::begin(&self.events, StepName::Prepare).await?;
+        let prepared = self.interrupt.or(1, prepare::rows(&self.spec, &endpoints)).await;
+        prepared.ok_or(RunError::Interrupted)??;
+        let before = attendants.rows(load.target, FRESH).await;
+        step.end().await?;
+
+        let step = Step::begin(&self.events, StepName::Drive).await?;
+        let drive = Drive {
+            clock: self.clock,
+            events: self.events.clone(),
+            interrupt: self.interrupt.clone(),
+            generators: self.environment.generators(),
+            samples: attendants.samples.clone(),
+        };
+        let plan = templates::load_plan(&self.spec, &format!("{}.{}", self.run, self.info.trial), self.info.seed)
+            .ok_or(RunError::NoGenerator)?;
+        let driven = drive.run(plan).await?;
+        step.end().await?;
+
+        let step = Step::begin(&self.events, StepName::Drain).await?;
+        let drained = self.interrupt.or(2, self.deliveries(attendants, load.target, before, &driven)).await;
+        drained.ok_or(RunError::Interrupted)??;
+        step.end().await?;
+        Ok(if driven.interrupted { Outcome::Interrupted } else { Outcome::Completed })
+    }
+
+    /// Waits until queues are empty, then compares what was acknowledged with what is there.
+    async fn deliveries(
+        &self,
+        attendants: &Attendants,
+        target: Target,
+        before: Option<f64>,
+        driven: &Driven,
+    ) -> Result<(), RunError> {
+        let (operation, what) = match target {
+            Target::UserService => ("create", "users"),
+            Target::MessageService => ("send", "messages"),
+        };
+        let limit = if driven.interrupted { QUEUE_DRAIN / 6 } else { QUEUE_DRAIN };
+        if !attendants.queue_empty(target, limit).await {
+            let text = format!("the queue of {} was not empty {limit:?} after the load", target.name());
+            self.tell(Kind::Warning { text }).await?;
+        }
+        let (Some(before), Some(after)) = (before, attendants.rows(target, FRESH).await) else { return Ok(()) };
+        let delivered = Kind::Delivered {
+            workload: target.name().to_owned(),
+            what: what.to_owned(),
+            acknowledged: driven.completed.get(operation).copied().unwrap_or(0),
+            indeterminate: driven.indeterminate,
+            applied: (after - before).max(0.0) as u64,
+        };
+        self.tell(delivered).await
+    }
+
+    async fn take_down(&self) -> Result<(), RunError> {
+        if self.interrupt.count() >= 3 {
+            return self.leave().await;
+        }
+        let step = Step::begin(&self.events, StepName::Down).await?;
+        let Some(removal) = self.interrupt.or(3, self.environment.down()).await else {
+            return self.leave().await;
+        };
+        let left = removal?.left;
+        if !left.is_empty() {
+            self.tell(Kind::LeftBehind { things: left, remedy: "lab clean".to_owned() }).await?;
+        }
+        step.end().await
+    }
+
+    /// Names what runs on.
+    async fn leave(&self) -> Result<(), RunError> {
+        let mut things = Vec::new();
+        for workload in self.spec.services.names() {
+            if let Ok(replicas) = self.environment.replicas(workload).await {
+                things.extend(replicas.into_iter().map(|r| r.replica));
+            }
+        }
+        self.tell(Kind::LeftBehind { things, remedy: "lab clean".to_owned() }).await
+    }
+
+    async fn tell(&self, kind: Kind) -> Result<(), RunError> {
+        tell(&self.events, kind).await
+    }
+}
+
+/// Checks, brings the environment up and deploys every workload of the spec, generators last.
+///
+/// # Errors
+/// Something is missing, or a workload did not become ready.
+pub async fn bring_up(events: &EventSink, environment: &Arc<dyn Environment>, spec: &Spec) -> Result<(), RunError> {
+    let step = Step::begin(events, StepName::Check).await?;
+    let findings = environment.check(spec).await;
+    if findings.iter().any(|f| f.fatal) {
+        return Err(RunError::NotReady(findings));
+    }
+    for finding in findings {
+        tell(events, Kind::Warning { text: format!("{}: {}", finding.problem, finding.remedy) }).await?;
+    }
+    step.end().await?;
+    let step = Step::begin(events, StepName::Up).await?;
+    environment.up(spec).await?;
+    step.end().await?;
+    let step = Step::begin(events, StepName::Deploy).await?;
+    for workload in spec.services.names() {
+        environment.deploy(spec, workload).await?;
+    }
+    step.end().await
+}
+
+impl Attendants {
+    /// Starts a watcher for every workload and an autoscaler for every one that asks for it.
+    ///
+    /// # Errors
+    /// A workload of the spec is not deployed.
+    pub fn start(environment: &Arc<dyn Environment>, spec: &Spec, events: &EventSink) -> Result<Self, RunError> {
+        let (samples, _) = broadcast::channel(SAMPLES_KEPT);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut gauges = BTreeMap::new();
+        for workload in spec.services.names() {
+            let (latest, seen) = watch::channel(None);
+            gauges.insert(workload, seen.clone());
+            let watcher = Watcher {
+                environment: Arc::clone(environment),
+                workload: workload.to_owned(),
+                events: events.clone(),
+                gauges: latest,
+                stop: stop.clone(),
+            };
+            tasks.spawn(watcher.run());
+            let Some(common) = spec.services.workload(workload) else { continue };
+            let Some(autoscale) = common.autoscale.clone() else { continue };
+            let autoscaler = autoscaler::Loop {
+                environment: Arc::clone(environment),
+                workload: workload.to_owned(),
+                autoscale,
+                settings: spec.autoscaler.clone(),
+                resources: common.resources,
+                events: events.clone(),
+                samples: samples.subscribe(),
+                gauges: seen,
+                stop: stop.clone(),
+            };
+            tasks.spawn(autoscaler.run());
+        }
+        tasks.spawn(observe::own_cost(events.clone(), stop.clone()));
+        tasks.close();
+        Ok(Self { gauges, samples, tasks, stop })
+    }
+
+    /// Ends them all and waits until they have.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+
+    /// Rows in the target's store, read after this call began; None when they cannot be had within the deadline.
+    async fn rows(&self, target: Target, deadline: Duration) -> Option<f64> {
+        self.after(target, Instant::now(), deadline, |values| values.get("rows").copied()).await
+    }
+
+    /// True when the target has no queue, or when it ran empty within the limit.
+    async fn queue_empty(&self, target: Target, limit: Duration) -> bool {
+        let empty = |values: &BTreeMap<String, f64>| match values.get("queue-depth") {
+            Some(depth) => (*depth == 0.0).then_some(()),
+            None => Some(()),
+        };
+        self.after(target, Instant::now(), limit, empty).await.is_some()
+    }
+
+    /// Waits for gauges read after `since` of which `pick` takes something.
+    async fn after<T>(
+        &self,
+        target: Target,
+        since: Instant,
+        limit: Duration,
+        pick: impl Fn(&BTreeMap<String, f64>) -> Option<T>,
+    ) -> Option<T> {
+        let mut gauges = self.gauges.get(target.name())?.clone();
+        let found = async {
+            loop {
+                let picked = match &*gauges.borrow_and_update() {
+                    // A reading may have begun before `since` and still be the newest: the services refresh once a second.
+                    Some((at, values)) if *at > since + Duration::from_secs(1) => pick(values),
+                    _ => None,
+                };
+                if picked.is_some() {
+                    return picked;
+                }
+                if gauges.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(limit + Duration::from_secs(1), found).await.ok().flatten()
+    }
+}
+
+/// A step that is under way.
+pub struct Step<'a> {
+    events: &'a EventSink,
+    step: StepName,
+    since: Instant,
+}
+
+impl<'a> Step<'a> {
+    /// Tells that it began.
+    pub async fn begin(events: &'a EventSink, step: StepName) -> Result<Self, RunError> {
+        tell(events, Kind::Step { step, took: None }).await?;
+        Ok(Self { events, step, since: Instant::now() })
+    }
+
+    /// Tells that it ended.
+    pub async fn end(self) -> Result<(), RunError> {
+        let took = Span(u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        tell(self.events, Kind::Step { step: self.step, took: Some(took) }).await
+    }
+}
+
+/// Hands an event of the run itself to the conductor.
+///
+/// # Errors
+/// The conductor is gone.
+pub async fn tell(events: &EventSink, kind: Kind) -> Result<(), RunError> {
+    let seen = Seen { src: "run".to_owned(), at: None, kind };
+    events.send(seen).await.map_err(|_| RunError::ConductorGone)
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &RunError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
