@@ -168,7 +168,8 @@ impl FromStr for Percent {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        scaled(text, &[("%", 0.01)]).map(Self).ok_or_else(|| UnitError {
+        // Divided rather than multiplied by 0.01, so that `7%` is the nearest number to 0.07.
+        scaled(text, &[("%", 1.0)]).map(|p| Self(p / 100.0)).ok_or_else(|| UnitError {
             found: text.to_owned(),
             what: "a percentage",
             example: "`70%`",
@@ -190,6 +191,7 @@ impl fmt::Display for Span {
             1..1_000 => write!(f, "{}ns", self.0),
             1_000..1_000_000 => write!(f, "{}us", trimmed(ns / 1e3)),
             1_000_000..SECOND => write!(f, "{}ms", trimmed(ns / 1e6)),
+            n if n.is_multiple_of(3600 * SECOND) => write!(f, "{}h", n / (3600 * SECOND)),
             n if n >= 60 * SECOND && n.is_multiple_of(60 * SECOND) => write!(f, "{}m", n / (60 * SECOND)),
             _ => write!(f, "{}s", trimmed(ns / 1e9)),
         }
@@ -224,12 +226,56 @@ impl fmt::Display for Percent {
     }
 }
 
+/// The text with the fewest decimals that reads back as the same value.
+fn shortest<T: FromStr + PartialEq>(value: &T, number: f64, unit: &str) -> String {
+    let texts = (0..=17).map(|decimals| format!("{number:.decimals$}{unit}"));
+    let exact = texts.into_iter().find(|text| text.parse::<T>().is_ok_and(|read| read == *value));
+    exact.unwrap_or_else(|| format!("{number}{unit}"))
+}
+
+impl Span {
+    /// The shortest text that reads back as the same length; what [`fmt::Display`] writes is rounded for people.
+    pub fn exact(self) -> String {
+        let shown = self.to_string();
+        if shown.parse() == Ok(self) { shown } else { format!("{}ns", self.0) }
+    }
+}
+
+impl Rate {
+    /// The shortest text that reads back as the same rate.
+    pub fn exact(self) -> String {
+        shortest(&self, self.0, "/s")
+    }
+}
+
+impl Millicores {
+    /// The shortest text that reads back as the same amount.
+    pub fn exact(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Bytes {
+    /// The shortest text that reads back as the same amount.
+    pub fn exact(self) -> String {
+        let shown = self.to_string();
+        if shown.parse() == Ok(self) { shown } else { self.0.to_string() }
+    }
+}
+
+impl Percent {
+    /// The shortest text that reads back as the same share.
+    pub fn exact(self) -> String {
+        shortest(&self, self.0 * 100.0, "%")
+    }
+}
+
 /// Quantities travel as the text that a spec uses, so a resolved spec reads like the one that was written.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&self.exact())
             }
         }
         impl<'de> Deserialize<'de> for $name {
@@ -255,6 +301,18 @@ mod tests {
         assert_eq!("1.5".parse::<Millicores>(), Ok(Millicores(1500)));
         assert_eq!("128Mi".parse::<Bytes>().map(|b| b.to_string()), Ok("128Mi".to_owned()));
         assert_eq!("0.1%".parse::<Percent>().map(|p| p.to_string()), Ok("0.1%".to_owned()));
+    }
+
+    #[test]
+    fn what_travels_is_exact() {
+        for span in [1_234_567_891, 90_000_000_001, 61_000_000_000, 250_000_000, 3_600_000_000_000].map(Span) {
+            assert_eq!(span.exact().parse(), Ok(span));
+        }
+        assert_eq!(Span::from_secs(90).exact(), "90s");
+        assert_eq!("33.3333%".parse::<Percent>().map(Percent::exact), Ok("33.3333%".to_owned()));
+        assert_eq!("7%".parse::<Percent>(), Ok(Percent(0.07)));
+        assert_eq!("100/min".parse::<Rate>().map(|rate| rate.exact().parse()), Ok(Ok(Rate(100.0 / 60.0))));
+        assert_eq!(Bytes(1_300_000_001).exact(), "1300000001");
     }
 
     #[test]
