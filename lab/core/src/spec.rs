@@ -1,9 +1,29 @@
 //! A resolved spec: one experiment, every default filled in, every value of its right type. Reading one from YAML is in the
-//! files below this one; what cannot be run cannot be built here.
+//! files below this one ([`parse`]); they let nothing through that cannot be run.
+
+mod autoscale;
+pub mod catalogue;
+mod checks;
+mod diagnostic;
+mod load;
+mod matrix;
+mod node;
+mod path;
+mod read;
+mod reader;
+pub mod reference;
+mod services;
+mod shape;
+mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use catalogue::{CacheEngine, EnvironmentKind, QueueEngine, StoreEngine, UnknownName};
+pub use diagnostic::{Diagnostic, Place};
+pub use path::{NotASetting, Set};
+pub use read::{Experiment, MAX_SPEC_BYTES, parse};
 
 use crate::unit::{Bytes, Millicores, Percent, Rate, Span};
 
@@ -21,6 +41,7 @@ pub struct Spec {
     /// How the autoscaler and its metrics pipeline are set; the names are those of the Kubernetes controller's flags.
     pub autoscaler: AutoscalerSettings,
     /// The load that is driven; None for `lab up` without load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
     /// What must hold, in the order written.
     pub expect: Vec<crate::expect::Expectation>,
@@ -30,14 +51,6 @@ pub struct Spec {
     pub seed: u64,
     /// Bounds on what a run may cost.
     pub budget: Budget,
-}
-
-/// Where an experiment runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EnvironmentKind {
-    /// Child processes of this machine, embedded backing services.
-    Local,
 }
 
 /// The services of a lab. An absent one is not deployed.
@@ -54,8 +67,28 @@ pub struct Services {
     pub load_generator: LoadGenerator,
 }
 
+impl Services {
+    /// Workloads that are deployed, in the order in which they are: load-generator comes last.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let user = self.user_service.is_some().then_some("user-service");
+        let message = self.message_service.is_some().then_some("message-service");
+        user.into_iter().chain(message).chain(["load-generator"])
+    }
+
+    /// What every workload has, of one of them; None when it is not deployed.
+    pub fn workload(&self, name: &str) -> Option<&Workload> {
+        match name {
+            "user-service" => self.user_service.as_ref().map(|service| &service.common),
+            "message-service" => self.message_service.as_ref().map(|service| &service.common),
+            "load-generator" => Some(&self.load_generator.common),
+            _ => None,
+        }
+    }
+}
+
 /// Settings of user-service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct UserService {
     /// Database.
     pub store: StoreEngine,
@@ -76,6 +109,7 @@ pub struct UserService {
 
 /// Settings of message-service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct MessageService {
     /// Database.
     pub store: StoreEngine,
@@ -176,6 +210,7 @@ impl Metric {
 
 /// How the autoscaler and its metrics pipeline are set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct AutoscalerSettings {
     /// Time between two syncs.
     pub sync_period: Span,
@@ -234,6 +269,18 @@ pub enum Target {
 }
 
 impl Target {
+    /// Every target.
+    pub const ALL: [Self; 2] = [Self::UserService, Self::MessageService];
+
+    /// The mix of operations when a spec does not say.
+    pub fn default_mix(self) -> BTreeMap<String, Percent> {
+        let shares = match self {
+            Self::UserService => [("create", 0.2), ("get", 0.8)],
+            Self::MessageService => [("send", 0.5), ("messages", 0.5)],
+        };
+        shares.into_iter().map(|(operation, share)| (operation.to_owned(), Percent(share))).collect()
+    }
+
     /// The workload's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -262,6 +309,13 @@ pub enum Arrivals {
     Constant,
 }
 
+impl Load {
+    /// Length of all phases together.
+    pub fn length(&self) -> Span {
+        Span(self.phases.iter().fold(0, |sum, phase| sum.saturating_add(phase.length.0)))
+    }
+}
+
 /// A stretch of load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
@@ -276,9 +330,8 @@ pub struct Phase {
     pub measure: bool,
 }
 
-/// The offered rate over a phase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// The offered rate over a phase. Written `100/s`, `{ from: 100/s, to: 400/s }` or `{ trace: arrivals.csv }`.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// The same rate throughout; 0 is a pause.
     Constant(Rate),
@@ -307,34 +360,6 @@ pub struct Budget {
     pub usd: f64,
 }
 
-/// Databases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreEngine {
-    /// A map in the process: fast, gone with it, never shared between replicas.
-    Memory,
-    /// One SQLite file shared by all replicas.
-    Sqlite,
-}
-
-/// Queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum QueueEngine {
-    /// One SQLite file shared by all replicas.
-    Sqlite,
-}
-
-/// Caches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CacheEngine {
-    /// No cache.
-    None,
-    /// A bounded map in each process.
-    Memory,
-}
-
 /// When a create is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -343,4 +368,14 @@ pub enum CreateMode {
     Direct,
     /// From a queue, after the answer.
     Queued,
+}
+
+impl Spec {
+    /// The YAML that would produce this spec again, every default written out.
+    ///
+    /// # Errors
+    /// None that a resolved spec can cause; the library's own are passed on.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser_error::Error> {
+        serde_saphyr::to_string(self)
+    }
 }
