@@ -16,7 +16,7 @@ mod writer;
 
 pub(crate) use readers::Readers;
 pub(crate) use turn::Turn;
-pub(crate) use writer::{Limits, Sync, Writer};
+pub(crate) use writer::{Limits, Reach, Writer};
 
 /// A kind of file: who may open it and how it came to look as it does.
 pub(crate) struct Schema {

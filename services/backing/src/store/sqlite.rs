@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
 use crate::clock::micros;
-use crate::sqlite::{self, Limits, Readers, Schema, Sync, Writer};
+use crate::sqlite::{self, Limits, Reach, Readers, Schema, Writer};
 use crate::{Error, MessageId, Promises, UserId};
 
 const SCHEMA: Schema = Schema {
@@ -109,7 +109,7 @@ impl Store for SqliteStore {
                     .map_err(|error| Error::engine(CREATE, error)),
             }
         };
-        self.writer.call(CREATE, Sync::Disk, work).await
+        self.writer.call(CREATE, Reach::Disk, work).await
     }
 
     async fn get_user(&self, id: UserId) -> Result<Option<User>, Error> {
@@ -124,7 +124,7 @@ impl Store for SqliteStore {
         let work = move |connection: &Connection| {
             insert_message(connection, &message).map_err(|error| Error::engine(PUT, error))
         };
-        self.writer.call(PUT, Sync::Disk, work).await
+        self.writer.call(PUT, Reach::Disk, work).await
     }
 
     async fn messages_for(&self, user: UserId, limit: usize) -> Result<Vec<Message>, Error> {
@@ -152,7 +152,7 @@ impl Store for SqliteStore {
     async fn ping(&self) -> Result<(), Error> {
         // Through the writer too: a store that cannot take its turn is not ready.
         self.readers.read(PING, |connection| connection.prepare_cached("SELECT 1")?.query_row([], |_| Ok(())))?;
-        self.writer.call(PING, Sync::Memory, |_| Ok(())).await
+        self.writer.call(PING, Reach::Memory, |_| Ok(())).await
     }
 
     async fn close(&self) -> Result<(), Error> {
