@@ -4,7 +4,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Read as _, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use crate::EnvError;
@@ -24,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long the lock of a dead holder may take to come free.
 const LOCK: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(25);
+/// How long a new reaper may take to be on guard.
+const BEGIN: Duration = Duration::from_secs(10);
 /// How long a dismissed reaper may take to end.
 const END: Duration = Duration::from_secs(2);
 
@@ -48,13 +51,9 @@ impl Reaper {
         command.arg(VERB).arg("--home").arg(home.root()).arg("--name").arg(lab.name());
         command.env_clear().stdin(reading).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().doing(starting)?;
-        let mut word = String::new();
-        let heard = match child.stdout.take() {
-            Some(stdout) => BufReader::new(stdout).take(64).read_line(&mut word),
-            None => Ok(0),
-        };
-        if !heard.is_ok_and(|_| word.trim() == ON_GUARD) {
-            let source = io::Error::other(format!("it said `{}`; see {}", word.trim(), lab.reaper_log().display()));
+        let word = first_word(child.stdout.take());
+        if word != ON_GUARD {
+            let source = io::Error::other(format!("it said `{word}`; see {}", lab.reaper_log().display()));
             // It is of no use; whether it had already ended makes no difference.
             drop(child.kill().and_then(|()| child.wait()));
             return Err(source).doing(starting);
@@ -80,6 +79,19 @@ impl Reaper {
         }
         told.doing(|| "dismiss the reaper; it had ended before".to_owned())
     }
+}
+
+/// The first line of a reaper's stdout; empty when none came in time. The thread that reads it ends with the reaper.
+fn first_word(stdout: Option<ChildStdout>) -> String {
+    let Some(stdout) = stdout else { return String::new() };
+    let (tell, heard) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut word = String::new();
+        // What was read before an error is judged like any other word; the other side may have given up by now.
+        drop(BufReader::new(stdout).take(64).read_line(&mut word));
+        drop(tell.send(word.trim().to_owned()));
+    });
+    heard.recv_timeout(BEGIN).unwrap_or_default()
 }
 
 /// What the reaper says once signals cannot end it any more.

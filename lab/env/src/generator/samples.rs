@@ -144,7 +144,12 @@ impl Events {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::GeneratorAddress;
 
     #[test]
     fn events_are_whole_however_the_bytes_are_cut() {
@@ -159,5 +164,67 @@ mod tests {
             }
             assert_eq!(found, ["{\"a\":1}", "two\nlines"], "chunks of {size}");
         }
+    }
+
+    fn sample(seq: u64, last: bool) -> Sample {
+        Sample {
+            generator: "load-generator-1".to_owned(),
+            plan: "p".to_owned(),
+            seq,
+            from_ns: 0,
+            to_ns: 1,
+            phases: Vec::new(),
+            in_flight_ns: 0,
+            queued: 0,
+            in_flight: 0,
+            cpu_ns: 0,
+            longest_turn_ns: 0,
+            endpoints: Vec::new(),
+            last,
+        }
+    }
+
+    /// Answers each connection with one of these, and tells what it was asked.
+    async fn server(answers: Vec<String>) -> (GeneratorClient, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for answer in answers {
+                let mut caller = BufReader::new(listener.accept().await.unwrap().0);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    caller.read_line(&mut head).await.unwrap();
+                }
+                assert!(head.contains("authorization: Bearer secret\r\n"), "{head}");
+                asked.push(head.lines().next().unwrap().to_owned());
+                caller.write_all(answer.as_bytes()).await.unwrap();
+            }
+            asked
+        });
+        let address =
+            GeneratorAddress { replica: "load-generator-1".to_owned(), url, token: "secret".to_owned().into() };
+        (GeneratorClient::new(&address).unwrap(), asked)
+    }
+
+    fn events(samples: &[Sample]) -> String {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_owned();
+        samples
+            .iter()
+            .fold(head, |text, s| format!("{text}id: {}\ndata: {}\n\n", s.seq, serde_json::to_string(s).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_goes_on_where_it_broke() {
+        let cut = events(&[sample(1, false), sample(2, false), sample(3, false)]);
+        let cut = cut[..cut.len() - 40].to_owned();
+        let busy = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned();
+        let rest = events(&[sample(2, false), sample(3, false), sample(4, true), sample(5, false)]);
+        let (client, asked) = server(vec![cut, busy, rest]).await;
+        let samples: Vec<_> = client.samples(1).map(|sample| sample.unwrap().seq).collect().await;
+        assert_eq!(samples, [1, 2, 3, 4], "none twice, none after the last");
+        let asked: Vec<String> = asked.await.unwrap();
+        let from = |n: u64| format!("GET /load/samples?from={n} HTTP/1.1");
+        assert_eq!(asked, [from(1), from(3), from(3)]);
     }
 }

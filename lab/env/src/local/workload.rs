@@ -193,8 +193,8 @@ impl State {
                 member.probed(false);
             }
         }
-        self.publish();
         let version = self.publish_endpoints().await;
+        self.publish();
         for name in going {
             self.tell(Kind::ReplicaDraining { workload: self.name(), replica: name.clone() }).await;
             if let Some(member) = self.member(&name) {
@@ -238,7 +238,6 @@ impl State {
                 self.tell(Kind::ReplicaUnready { workload, replica, reason }).await;
             }
         }
-        self.publish();
         self.publish_endpoints().await;
     }
 
@@ -265,6 +264,7 @@ impl State {
         self.members.iter_mut().find(|member| member.name == name)
     }
 
+    /// Publishes the snapshot. After the endpoints: who learns from it that a replica is ready finds it there.
     fn publish(&self) {
         let (deploy, failure) = (self.wanted.deploy, self.failure.clone());
         let members = self.members.iter().map(Member::seen).collect();
