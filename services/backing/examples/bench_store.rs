@@ -172,6 +172,9 @@ async fn queue_alone(directory: &Path) -> Outcome<()> {
         async move { queue.publish(vec![envelope]).await }
     });
     publish.await?;
+    let began = Instant::now();
+    let backlog = queue.depth().await?.visible;
+    println!("depth of a backlog of {backlog}: {:?}", began.elapsed());
     let (began, cpu) = (Instant::now(), cpu_time());
     let consumer = async |_: usize| {
         let mut consumed = 0;

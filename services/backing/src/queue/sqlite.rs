@@ -345,15 +345,19 @@ fn delete_held(connection: &Connection, receipts: &[Receipt], now: i64) -> rusql
     Ok(held)
 }
 
+/// The never delivered, of whom there may be very many, are counted apart: a bare count of an index range takes a fifth
+/// of the time of one that looks at each row.
 fn count_all(connection: &Connection, queue: i64, now: i64, most: u32) -> rusqlite::Result<Depth> {
     let mut query = connection.prepare_cached(
         "SELECT count(*) FILTER (WHERE visible_us <= ?2 AND receives < ?3), count(*) FILTER (WHERE visible_us > ?2), \
-         count(*) FILTER (WHERE visible_us <= ?2 AND receives >= ?3) + (SELECT count(*) FROM dead WHERE queue = ?1) \
-         FROM messages WHERE queue = ?1",
+         count(*) FILTER (WHERE visible_us <= ?2 AND receives >= ?3), \
+         (SELECT count(*) FROM messages WHERE queue = ?1 AND visible_us = 0), \
+         (SELECT count(*) FROM dead WHERE queue = ?1) \
+         FROM messages WHERE queue = ?1 AND visible_us > 0",
     )?;
     query.query_row(params![queue, now, most], |row| {
         let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-        Ok(Depth { visible: count(0)?, in_flight: count(1)?, dead: count(2)? })
+        Ok(Depth { visible: count(0)? + count(3)?, in_flight: count(1)?, dead: count(2)? + count(4)? })
     })
 }
 
