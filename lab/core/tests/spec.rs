@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lab_core::plan::Plan;
+use lab_core::spec::reference::{self, Field, Kind};
 use lab_core::spec::{Diagnostic, Experiment, MAX_SPEC_BYTES, Place, Set, parse};
 use lab_core::unit::Span;
 
@@ -129,6 +130,49 @@ fn defaults_are_those_of_the_reference() {
     insta::assert_snapshot!("defaults", spec.to_yaml().expect("YAML"));
 }
 
+/// Setting a field to the default that the reference names changes nothing.
+#[test]
+fn the_reference_tells_the_true_defaults() {
+    let others = "services:
+  message-service: { autoscale: { max: 2, metrics: [ { queue-depth: 5 } ] } }
+  load-generator: { autoscale: { max: 2, metrics: [ { send-lag: 5ms } ] } }";
+    let text = SMALL.replace("services:", others) + "budget: {}\nautoscaler: {}\n";
+    let spec = read(&text, &[]).expect("a good spec").spec;
+    let mut checked = 0;
+    for (path, default) in literal_defaults("", reference::SPEC) {
+        let set = Set { path, value: default.to_owned() };
+        let same = parse("spec.yaml", &text, std::slice::from_ref(&set), &traces);
+        let same = same.unwrap_or_else(|e| panic!("{}", shown(&e)));
+        assert_eq!(same.spec, spec, "{set}");
+        checked += 1;
+    }
+    assert!(checked >= 25, "only {checked} defaults were checked");
+}
+
+/// Paths of scalar fields whose default is a value, not a description.
+fn literal_defaults(prefix: &str, fields: &'static [Field]) -> Vec<(String, &'static str)> {
+    let mut all = Vec::new();
+    for field in fields {
+        let path = format!("{prefix}{}", field.name);
+        match field.kind {
+            // A share alone does not make a mix, and an empty behavior is not the same as none.
+            Kind::Map(_) if ["mix", "behavior"].contains(&field.name) => {}
+            Kind::Map(fields) => all.extend(literal_defaults(&format!("{path}."), fields)),
+            Kind::List(Kind::Map(fields)) => all.extend(literal_defaults(&format!("{path}.0."), fields)),
+            Kind::Scalar(_) | Kind::OneOf(_) => {
+                let literal = !field.default.is_empty() && !field.default.contains([' ', '`', '\'']);
+                let known = field.default != "unlimited" && !path.ends_with("name");
+                // Work of an operation that is not named is not written out either.
+                if literal && known && !path.contains(".work.") {
+                    all.push((path, field.default));
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 #[test]
 fn settings_change_what_the_file_says_and_what_it_leaves_out() {
     let sets = [
@@ -217,6 +261,26 @@ fn a_trace_is_read_through_what_was_handed_in() {
     let phase = &spec.load.expect("a load").phases[0];
     let offsets = [0, 500, 2000].map(Span::from_millis).to_vec();
     assert_eq!(phase.rate, lab_core::spec::Shape::Trace { file: "good.csv".to_owned(), offsets });
+}
+
+/// Texts of the largest size that would take long, or much memory, if everything in them were looked at again and again.
+#[test]
+fn large_texts_are_not_gone_through_again_and_again() {
+    let numbers = |count: u32| (1..=count).map(|n| format!("{n}, ")).collect::<String>();
+    let matrix = |count| format!("matrix: {{ load.connections: [{}] }}\n", numbers(count));
+    let keys: String = (0..30_000).map(|key| format!("k{key}: \n")).collect();
+    let expectations = "recovery(step) < 1s, ".repeat(10_000);
+    let phases = "    - { name: x y }\n".repeat(10_000);
+    for (text, says) in [
+        (keys, "more than 1000 keys"),
+        (format!("{SMALL}{}", matrix(30_000)), "more than 100 values"),
+        (format!("{SMALL}expect: [{expectations}]"), "more than 100 expectations"),
+        (format!("{}{SMALL}{phases}", matrix(100)), "`x y` is not a name"),
+    ] {
+        let found = read(&text, &[]).expect_err(says);
+        assert!(shown(&found).contains(says), "{says}: {}", shown(&found[..found.len().min(3)]));
+        assert!(found.len() < 100_000);
+    }
 }
 
 #[test]

@@ -84,6 +84,10 @@ fn values(r: &mut Reading<'_>, entry: &Entry) -> Vec<Node> {
     if items.is_empty() {
         r.error_with(&entry.node.at, format!("`{}` has no values", entry.key), help());
     }
+    if items.len() > MAX_VARIANTS {
+        r.error(&entry.node.at, format!("`{}` has more than {MAX_VARIANTS} values", entry.key));
+        return Vec::new();
+    }
     for (index, item) in items.iter().enumerate() {
         if items[..index].iter().any(|earlier| earlier.text() == item.text()) {
             r.error(&item.at, format!("`{}` has the value {} twice", entry.key, item.text()));

@@ -21,6 +21,11 @@ use crate::unit::Span;
 /// Largest spec that is read. Whoever opens the file checks its size against this before reading it.
 pub const MAX_SPEC_BYTES: u64 = 256 * 1024;
 
+/// Expectations of one spec.
+const MAX_EXPECTATIONS: usize = 100;
+/// With so much wrong, further variants would only repeat it.
+const ENOUGH: usize = 200;
+
 /// A spec and its variants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
@@ -63,6 +68,9 @@ fn experiment(r: &mut Reading<'_>, text: &str, sets: &[Set]) -> Option<Experimen
     let cells = matrix::cells(r, &root, matrix.as_ref(), exclude.as_ref());
     let mut variants = Vec::new();
     for cell in &cells {
+        if r.found.len() > ENOUGH {
+            break;
+        }
         let Some(spec) = spec(r, &cell.apply(&root)) else { continue };
         let label = if cell.label.is_empty() { spec.name.clone() } else { cell.label.clone() };
         let values = cell.values.iter().map(|(path, value)| (path.clone(), value.text()));
@@ -134,8 +142,11 @@ fn spec(r: &mut Reading<'_>, root: &Node) -> Option<Spec> {
 
 fn expect(r: &mut Reading<'_>, node: Option<&Node>) -> Vec<(Expectation, At)> {
     let Some(node) = node else { return Vec::new() };
-    let mut all = Vec::new();
-    for item in r.list(node, "`expect`") {
+    let (mut all, items) = (Vec::new(), r.list(node, "`expect`"));
+    if items.len() > MAX_EXPECTATIONS {
+        r.error(&node.at, format!("`expect` has more than {MAX_EXPECTATIONS} expectations"));
+    }
+    for item in items.iter().take(MAX_EXPECTATIONS) {
         let Some(text) = r.scalar(item, "an expectation", &|text: &str| Ok(text.to_owned())) else { continue };
         match text.parse::<Expectation>() {
             Ok(expectation) => all.push((expectation, item.at.clone())),

@@ -6,6 +6,8 @@ use super::node::{At, Entry, Node, Value};
 
 /// Collections inside collections; a spec needs eight.
 const MAX_DEPTH: usize = 32;
+/// Keys of one mapping; a spec needs a dozen. Duplicates are looked for among them one by one.
+const MAX_KEYS: usize = 1000;
 
 /// What is wrong with the text itself.
 pub(super) struct Fault {
@@ -105,6 +107,9 @@ impl Builder {
 
     fn scalar(&mut self, text: String, style: ScalarStyle, at: At) -> Result<(), Fault> {
         if let Some(Frame::Map { key: key @ None, entries, .. }) = self.open.last_mut() {
+            if entries.len() >= MAX_KEYS {
+                return Err(fault(at, &format!("this mapping has more than {MAX_KEYS} keys"), None));
+            }
             if let Some(first) = entries.iter().find(|entry| entry.key == text) {
                 let help = first.at.line().map(|line| format!("it stands in line {line} already; keep one of the two"));
                 self.faults.push(Fault { at: at.clone(), message: format!("`{text}` is given twice"), help });
