@@ -1,0 +1,108 @@
+//! Plans, changes, pauses, shares and status of a running engine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
+
+use lab_core::control::{LoadChange, LoadPlan, LoadState, Operation, Share};
+use lab_core::unit::Span;
+use load_engine::EngineError;
+
+use crate::rig::{Rig, operation, plan};
+use crate::server::{Reply, Server};
+
+#[test]
+fn a_change_of_rate_ahead_of_time_is_exact() {
+    for workers in [1, 2] {
+        let server = Server::good();
+        let rig = Rig::with_workers(&[server.address], workers);
+        rig.load(plan(1_000.0, 600));
+        let change = LoadChange { from_ns: Some(300_000_000), rate: Some(2_000.0), ..LoadChange::default() };
+        rig.engine.change(&change).expect("running");
+        let back = LoadChange { from_ns: Some(500_000_000), rate: Some(-1.0), ..LoadChange::default() };
+        rig.engine.change(&back).expect("running");
+        let outcome = rig.finish();
+        assert_eq!(outcome.ledger.offered, 300 + 400 + 100);
+        assert_eq!(outcome.ledger.completed, 800, "{:?}", outcome.causes);
+        let numbers: HashSet<String> = server.lines().into_iter().collect();
+        assert_eq!(numbers.len(), 800);
+    }
+}
+
+#[test]
+fn changes_without_a_time_hold_within_fifty_milliseconds() {
+    let server = Server::good();
+    let rig = Rig::new(&[server.address]);
+    rig.load(plan(200.0, 30_000));
+    rig.wait("load", |s| s.state == LoadState::Running && s.ledger.offered > 2);
+    let told = Instant::now();
+    rig.engine.change(&LoadChange { rate: Some(5_000.0), ..LoadChange::default() }).expect("running");
+    rig.wait("the new rate", |s| s.rate == 5_000.0);
+    assert!(told.elapsed().as_millis() < 50, "{:?}", told.elapsed());
+    let before = server.requests();
+    server.wait_for(before + 500);
+    rig.engine.change(&LoadChange { pause: Some(true), ..LoadChange::default() }).expect("running");
+    rig.wait("the pause", |s| s.state == LoadState::Paused && s.ledger.unfinished == 0);
+    let paused = rig.engine.status().expect("alive");
+    rig.wait("some paused time", |s| s.plan_ns > paused.plan_ns.map(|t| t + 100_000_000));
+    assert_eq!(rig.engine.status().expect("alive").ledger, paused.ledger, "nothing is due in a pause");
+    rig.engine.change(&LoadChange { pause: Some(false), ..LoadChange::default() }).expect("running");
+    rig.wait("more", |s| s.ledger.completed > paused.ledger.completed + 100);
+    rig.engine.stop().expect("alive");
+    let outcome = rig.finish();
+    assert_eq!(outcome.ledger.failed + outcome.ledger.dropped, 0);
+    rig.wait("the end", |s| s.state == LoadState::Finished);
+}
+
+#[test]
+fn two_generators_share_one_schedule_and_one_takes_over() {
+    let server = Server::good();
+    let rigs = [Rig::new(&[server.address]), Rig::new(&[server.address])];
+    let start = load_engine::now_ns() + 50_000_000;
+    for (index, rig) in (0..).zip(&rigs) {
+        let share = Share { index, count: 2 };
+        rig.load(LoadPlan { start_at_ns: Some(start), share, ..plan(1_000.0, 600) });
+    }
+    assert_eq!(rigs[0].engine.status().expect("alive").state, LoadState::Waiting);
+    // From 300 ms on the first one sends everything, the second one nothing.
+    let from_ns = Some(300_000_000);
+    let all = LoadChange { from_ns, share: Some(Share { index: 0, count: 1 }), ..LoadChange::default() };
+    rigs[0].engine.change(&all).expect("loaded");
+    rigs[1].engine.change(&LoadChange { from_ns, pause: Some(true), ..LoadChange::default() }).expect("loaded");
+    let outcomes = [rigs[0].finish(), rigs[1].finish()];
+    assert_eq!((outcomes[0].ledger.completed, outcomes[1].ledger.completed), (450, 150));
+    assert_eq!(server.lines().into_iter().collect::<HashSet<_>>().len(), 600, "each number once");
+}
+
+#[test]
+fn keys_follow_what_was_created() {
+    let server = Server::start(|_, head| if head.starts_with("POST") { Reply::Created(40) } else { Reply::Ok });
+    let rig = Rig::new(&[server.address]);
+    let create = Operation { creates_key: true, ..operation("create", "POST", "/create") };
+    let plan =
+        LoadPlan { operations: vec![create, operation("get", "GET", "/get?id={key}")], keys: 2, ..plan(1_000.0, 400) };
+    let outcome = rig.run(plan);
+    assert_eq!(outcome.ledger.completed, 400);
+    let keys: Vec<u64> =
+        server.lines().iter().filter_map(|l| l.strip_prefix("GET /get?id=")?.split(' ').next()?.parse().ok()).collect();
+    assert!(keys.iter().all(|k| (1..=40).contains(k)));
+    assert!(keys.iter().any(|k| *k > 20), "{keys:?}");
+    let operations: BTreeMap<String, u64> = outcome.samples[0].phases[0].completed_by_operation.clone();
+    assert_eq!(operations.keys().collect::<Vec<_>>(), ["create", "get"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_reasons() {
+    let rig = Rig::new(&[]);
+    assert!(matches!(rig.engine.change(&LoadChange::default()), Err(EngineError::NoPlan)));
+    let bad = LoadPlan { connections: 0, timeout: Span::ZERO, ..plan(1.0, 100) };
+    assert!(matches!(rig.engine.load(bad), Err(EngineError::Plan(why)) if why.len() == 2));
+    rig.load(plan(1.0, 30_000));
+    assert!(matches!(rig.engine.load(plan(1.0, 100)), Err(EngineError::Busy(id)) if id == "test"));
+    let mix = Some(BTreeMap::from([("nosuch".to_owned(), 1.0)]));
+    let bad = LoadChange { mix, connections: Some(0), rate: Some(1e12), ..LoadChange::default() };
+    assert!(matches!(rig.engine.change(&bad), Err(EngineError::Change(why)) if why.len() == 3));
+    rig.engine.stop().expect("alive");
+    assert!(rig.finish().samples.last().is_some_and(|s| s.last));
+    rig.wait("the end", |s| s.state == LoadState::Finished);
+    rig.engine.load(plan(1.0, 100)).expect("free again");
+}

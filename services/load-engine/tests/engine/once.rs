@@ -1,0 +1,75 @@
+//! The front for a command line.
+
+use lab_core::unit::{Rate, Span};
+use load_engine::{Length, OnceError, Options, Validity, run_once};
+
+use crate::server::{Reply, Server};
+
+fn options(server: &Server, path: &str) -> Options {
+    Options { url: format!("http://{}{path}", server.address), connections: 4, ..Options::default() }
+}
+
+#[test]
+fn a_number_of_requests_at_closed_pace() {
+    let server = Server::start(|n, _| if n % 10 == 0 { Reply::Status(500) } else { Reply::Ok });
+    let summary =
+        run_once(&Options { length: Length::Requests(500), ..options(&server, "/x?y={n}") }, |_| true).expect("a load");
+    assert_eq!((summary.requests, summary.errors, summary.ledger.completed), (500, 50, 450));
+    assert_eq!(server.requests(), 500);
+    assert_eq!(server.connections(), 4);
+    assert!(summary.rps > 0.0 && summary.response.p99_us >= summary.response.p50_us);
+    let json = serde_json::to_value(&summary).expect("JSON");
+    for field in ["requests", "errors", "duration_s", "rps", "offered", "completed", "failed", "dropped", "unfinished"]
+    {
+        assert!(json[field].is_number(), "{field}: {json}");
+    }
+    assert!(json["response"]["p999_us"].is_number() && json["send_lag"]["max_us"].is_number());
+}
+
+#[test]
+fn a_rate_with_warm_up_counts_the_measured_part_only() {
+    let server = Server::good();
+    let summary = run_once(
+        &Options {
+            rate: Some(Rate(500.0)),
+            warmup: Span::from_millis(200),
+            length: Length::For(Span::from_millis(400)),
+            arrivals: lab_core::spec::Arrivals::Constant,
+            ..options(&server, "/")
+        },
+        |_| true,
+    )
+    .expect("a load");
+    assert_eq!((summary.ledger.offered, summary.ledger.completed), (200, 200));
+    assert_eq!(server.requests(), 300);
+    assert!((summary.rps - 500.0).abs() < 1.0, "{}", summary.rps);
+    assert_ne!(summary.validity, Validity::Invalid, "{:?}", summary.reasons);
+}
+
+#[test]
+fn a_reader_that_has_enough_stops_the_load() {
+    let server = Server::good();
+    let long = Options { rate: Some(Rate(100.0)), length: Length::For(Span::from_secs(600)), ..options(&server, "/") };
+    let summary = run_once(&long, |sample| sample.seq < 1).expect("a load");
+    assert!(summary.ledger.offered < 1_000 && summary.ledger.sums());
+}
+
+#[test]
+fn urls_that_cannot_be_called_say_why() {
+    for (url, why) in [
+        ("https://example.com/", "only http works today"),
+        ("ftp://example.com/", "only http works today"),
+        ("http://", "write http://host:port/path"),
+        ("http://user:secret@host/", "without user or password"),
+    ] {
+        let error = run_once(&Options { url: url.into(), ..Options::default() }, |_| true).expect_err(url);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let both = Options {
+        warmup: Span::from_secs(1),
+        length: Length::Requests(1),
+        url: "http://127.0.0.1:1".into(),
+        ..Options::default()
+    };
+    assert!(matches!(run_once(&both, |_| true), Err(OnceError::WarmupOfRequests)));
+}
