@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use lab_core::control::{LoadState, Status, Targets};
 use lab_core::ledger::Ledger;
-use lab_core::spec::Spec;
 use lab_env::{Environment as _, LocalConfig, LocalEnvironment, LocalLimits};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -142,7 +141,9 @@ async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
         default_load: "{}".to_owned(),
         limits: LocalLimits::default(),
     });
-    let spec: Spec = serde_json::from_slice(&std::fs::read(flag(args, "--spec")?)?)?;
+    let text = std::fs::read_to_string(flag(args, "--spec")?)?;
+    let spec = lab_core::spec::parse("held.yaml", &text, &[], &|_| Err("no files".to_owned()));
+    let spec = spec.map_err(|found| format!("{found:?}"))?.spec;
     environment.up(&spec).await?;
     for workload in spec.services.names() {
         environment.deploy(&spec, workload).await?;

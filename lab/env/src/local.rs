@@ -277,8 +277,7 @@ impl Inner {
         let target = target(spec);
         let mut workloads = self.workloads.write().unwrap_or_else(PoisonError::into_inner);
         for name in spec.services.names() {
-            let (wanted, wanted_seen) =
-                watch::channel(Wanted { replicas: 0, cause: String::new(), deploy: 0, template: None });
+            let (wanted, wanted_seen) = watch::channel(Wanted::default());
             let (snapshot, snapshot_seen) = watch::channel(Arc::new(Snapshot::default()));
             let (endpoints, endpoints_seen) = watch::channel(Vec::new());
             let (lists, lists_seen) = watch::channel(Targets { version: 0, endpoints: Vec::new() });

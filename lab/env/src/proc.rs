@@ -230,7 +230,8 @@ fn cpu_clock(_pid: u32) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 

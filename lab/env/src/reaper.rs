@@ -102,8 +102,10 @@ const ON_GUARD: &str = "on guard";
 /// # Errors
 /// The lab's directory cannot be used, or something could not be removed: named in the error and still in the ledger.
 pub fn reap(home: &Path, name: &str) -> Result<(), EnvError> {
-    // Already a leader when it was started by hand; a session of its own is only there to miss the terminal's signals.
-    let _ = rustix::process::setsid();
+    // A session of its own is only there to miss the terminal's signals, so one that cannot be had does not matter.
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "the reaper stays in its session");
+    }
     ignore_signals();
     let home = Home::new(home);
     let lab = home.lab(name)?;

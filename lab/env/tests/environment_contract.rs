@@ -1,5 +1,7 @@
 //! The contract of environments, over each environment that this machine has.
 
+#![expect(clippy::unwrap_used, reason = "functions shared by tests are tests too")]
+
 #[path = "contract/bench.rs"]
 mod bench;
 #[path = "contract/local.rs"]

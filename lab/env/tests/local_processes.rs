@@ -1,5 +1,7 @@
 //! What only the environment `local` promises: its processes, its files, and that nothing survives it.
 
+#![expect(clippy::unwrap_used, reason = "functions shared by tests are tests too")]
+
 #[path = "contract/bench.rs"]
 mod bench;
 #[path = "contract/local.rs"]
@@ -24,10 +26,14 @@ use rustix::process::Signal;
 const USERS: &str = "user-service";
 
 fn users(replicas: u32, generators: u32) -> Spec {
-    spec(&format!(
+    spec(&users_yaml(replicas, generators))
+}
+
+fn users_yaml(replicas: u32, generators: u32) -> String {
+    format!(
         "question: Does it hold?\nenvironment: local\nservices:\n  user-service: {{ store: sqlite, replicas: {replicas} }}\n  \
          load-generator: {{ replicas: {generators} }}\n"
-    ))
+    )
 }
 
 fn bench_with(ground: &Ground, name: &str, limits: LocalLimits) -> Bench {
@@ -206,8 +212,8 @@ impl Drop for Killed {
 
 /// A process that has the lab `held` up, and its reaper.
 fn hold(ground: &Ground) -> (Killed, ProcessRef) {
-    let file = ground.exe().with_file_name("spec.json");
-    std::fs::write(&file, serde_json::to_vec(&users(2, 1)).unwrap()).unwrap();
+    let file = ground.exe().with_file_name("spec.yaml");
+    std::fs::write(&file, users_yaml(2, 1)).unwrap();
     let mut command = Command::new(ground.exe());
     command.arg("hold").arg("--home").arg(ground.home().root()).arg("--name").arg("held");
     command.arg("--runs").arg(ground.runs()).arg("--spec").arg(file).stdout(Stdio::piped());
@@ -259,8 +265,8 @@ async fn nothing_survives_the_death_of_its_lab() {
 async fn killed_at_any_moment_of_coming_up_it_leaves_nothing() {
     let kills = (0_u64..6).map(|n| async move {
         let ground = Ground::new();
-        let file = ground.exe().with_file_name("spec.json");
-        std::fs::write(&file, serde_json::to_vec(&users(2, 1)).unwrap()).unwrap();
+        let file = ground.exe().with_file_name("spec.yaml");
+        std::fs::write(&file, users_yaml(2, 1)).unwrap();
         let mut command = Command::new(ground.exe());
         command.arg("hold").arg("--home").arg(ground.home().root()).arg("--name").arg("held");
         command.arg("--runs").arg(ground.runs()).arg("--spec").arg(file).stdout(Stdio::null());

@@ -92,7 +92,8 @@ pub(super) fn why_no_group(owner: &str) -> Option<io::Error> {
     Cgroups::find(owner).err()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::process::{Child, Command};
     use std::time::{Duration, Instant};

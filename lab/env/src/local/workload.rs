@@ -28,7 +28,7 @@ pub(super) const SRC: &str = "env.local";
 const DOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is wanted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Wanted {
     /// How many.
     pub(super) replicas: u32,
@@ -91,9 +91,10 @@ impl Workload {
     pub(super) async fn run(self) {
         let (reports, mut inbox) = mpsc::channel(64);
         let (mut orders, stop) = (self.wanted.clone(), self.stop.clone());
-        let wanted = orders.borrow_and_update().clone();
-        let (members, backoff) = (Vec::new(), Backoff::default());
+        let (members, wanted, backoff) = (Vec::new(), Wanted::default(), Backoff::default());
         let mut state = State { workload: self, members, reports, numbered: 0, wanted, backoff, failure: None };
+        // A deploy may have come before this task.
+        orders.mark_changed();
         let mut stopping = false;
         while !(stopping && state.members.is_empty()) {
             if !stopping {

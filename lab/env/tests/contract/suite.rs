@@ -26,7 +26,9 @@ pub async fn deploys(make: impl Fn(&str) -> Bench) {
     assert!(states[0].started <= states[0].ready_since && states[0].started.is_some());
     assert_eq!(bench.environment.wanted(USERS).await.unwrap(), 1);
     let name = states[0].replica.clone();
-    assert_eq!(bench.ready(USERS, 1).await, [name.clone()]);
+    assert_eq!(bench.ready(USERS, 1).await, [name.as_str()]);
+    let ready = |k: &Kind| matches!(k, Kind::ReplicaReady { replica, .. } if *replica == name);
+    bench.events.position("it is ready", ready).await;
     let of = |kind: &Kind| match kind {
         Kind::Scaled { workload, from: 0, to: 1, cause } if workload == USERS && cause == "deploy" => Some(0),
         Kind::ReplicaCreated { replica, .. } if *replica == name => Some(1),
