@@ -1,0 +1,220 @@
+//! From a model to its summary.
+
+use std::collections::BTreeMap;
+
+use super::{
+    CheckSummary, ComparisonSummary, EpisodeSummary, ExpectationSummary, FidelitySummary, ObserverSummary,
+    PhaseSummary, PointSummary, Quantiles, RemarkSummary, ReplicaSummary, SUMMARY_VERSION, Summary, TrialSummary,
+    VariantSummary,
+};
+use crate::compare::{self, Comparison, Quantity};
+use crate::distribution::Distribution;
+use crate::episode::{self, Episode};
+use crate::judge::{self, Judged};
+use crate::model::{Model, Phase, Remark, Trial};
+use crate::unit::{RunTime, Span};
+use crate::validity::{self, Check};
+use crate::words::visible;
+
+impl Summary {
+    /// Sums up a model. A model without its first event gives empty names.
+    pub fn of(model: &Model) -> Self {
+        let run = model.run.as_deref();
+        let text = |of: fn(&crate::event::RunInfo) -> &String| run.map(of).cloned().unwrap_or_default();
+        let conclusion = judge::conclude(model);
+        Self {
+            summary_version: SUMMARY_VERSION,
+            run: text(|r| &r.run),
+            lab_version: text(|r| &r.version),
+            started_at: text(|r| &r.started_at),
+            experiment: text(|r| &r.spec.name),
+            question: text(|r| &r.spec.question),
+            answer: crate::answer::answer(model),
+            complete: conclusion.complete,
+            outcome: model.ended.map(|(_, outcome)| outcome),
+            planned_trials: model.planned_trials(),
+            finished_trials: model.finished_trials(),
+            missing_events: model.missing_events(),
+            verdict: conclusion.verdict,
+            validity: conclusion.validity,
+            exit_code: conclusion.exit_code,
+            variants: variants(model),
+            comparisons: compare::comparisons(model).iter().map(|c| comparison(model, c)).collect(),
+            trials: model.trials.iter().filter_map(|t| trial(model, t)).collect(),
+            fidelity: fidelity(model),
+            warnings: model.warnings.iter().map(remark).collect(),
+            notes: model.notes.iter().map(remark).collect(),
+            left_behind: model.left_behind.iter().flat_map(|l| l.things.clone()).collect(),
+            observer: ObserverSummary {
+                cpu_s: model.observer.cpu_ns as f64 / 1e9,
+                over_s: model.observer.over.as_secs_f64(),
+                peak_rss_bytes: model.observer.peak_rss_bytes,
+            },
+            host: run.map(|r| r.host.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// As indented JSON, ending with a line break.
+    ///
+    /// # Errors
+    /// Never for a summary made by [`Self::of`].
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|json| json + "\n")
+    }
+}
+
+fn label(model: &Model, variant: u32) -> String {
+    let info = model.run.as_ref().and_then(|run| run.variants.get(variant as usize));
+    info.map_or_else(|| format!("variant {}", u64::from(variant) + 1), |info| info.label.clone())
+}
+
+fn variants(model: &Model) -> Vec<VariantSummary> {
+    let numbers = compare::numbers(model);
+    let judged = judge::variants(model);
+    let both = numbers.iter().zip(&judged);
+    both.map(|(numbers, judged)| {
+        let values = Quantity::ALL.into_iter().map(|q| (q.name().to_owned(), numbers.values(q)));
+        let info = model.run.as_ref().and_then(|run| run.variants.get(numbers.variant as usize));
+        VariantSummary {
+            label: label(model, numbers.variant),
+            cell: info.map(|info| info.cell.clone()).unwrap_or_default(),
+            expectations: judged.expectations.iter().map(expectation).collect(),
+            values: values.collect::<BTreeMap<_, _>>(),
+            left_out: numbers.left_out,
+        }
+    })
+    .collect()
+}
+
+fn expectation(judged: &Judged) -> ExpectationSummary {
+    let finite = |value: f64| value.is_finite().then_some(value);
+    ExpectationSummary {
+        expectation: judged.expectation.to_string(),
+        verdict: judged.verdict,
+        measured: judged.measured.clone(),
+        why: judged.why.clone(),
+        low: finite(judged.low),
+        high: finite(judged.high),
+    }
+}
+
+fn comparison(model: &Model, c: &Comparison) -> ComparisonSummary {
+    ComparisonSummary {
+        variant: label(model, c.variant),
+        against: label(model, 0),
+        quantity: c.quantity,
+        word: c.word,
+        ratio: c.ratio.ratio,
+        low: c.ratio.interval.map(|i| i.0).filter(|v| v.is_finite()),
+        high: c.ratio.interval.map(|i| i.1).filter(|v| v.is_finite()),
+        blocks: c.ratio.blocks,
+        more_blocks: c.ratio.more_blocks,
+    }
+}
+
+fn trial(model: &Model, trial: &Trial) -> Option<TrialSummary> {
+    let info = trial.info?;
+    let checks = validity::checks(model, trial);
+    Some(TrialSummary {
+        trial: info.trial,
+        variant: label(model, info.variant),
+        block: info.block,
+        seed: info.seed,
+        outcome: trial.ended.as_ref().map(|end| end.outcome),
+        error: trial.ended.as_ref().and_then(|end| end.error.as_deref()).map(visible),
+        validity: validity::overall(&checks),
+        checks: checks.into_iter().map(check).collect(),
+        expectations: judge::trial(model, trial).iter().map(expectation).collect(),
+        phases: trial.phases.iter().map(|(index, p)| phase(p, model.measured(trial, *index))).collect(),
+        episodes: episode::episodes(model, trial).iter().map(|e| episode(e, trial.load_started)).collect(),
+        replicas: replicas(trial),
+    })
+}
+
+fn check(check: Check) -> CheckSummary {
+    CheckSummary {
+        name: check.name.to_owned(),
+        subject: check.subject,
+        measured: check.measured,
+        bounds: check.bounds.to_owned(),
+        grade: check.grade,
+        reason: check.reason,
+    }
+}
+
+fn phase(phase: &Phase, measured: bool) -> PhaseSummary {
+    PhaseSummary {
+        name: phase.name.clone(),
+        measured,
+        seconds: phase.length().map(Span::as_secs_f64),
+        ledger: phase.ledger(),
+        response: Quantiles::of(&phase.response),
+        service: Quantiles::of(&phase.service),
+        send_lag: Quantiles::of(&phase.send_lag),
+        completed_by_operation: phase.completed_by_operation.clone(),
+        failures_by_cause: phase.failures_by_cause.clone(),
+    }
+}
+
+impl Quantiles {
+    /// Those of a distribution that it has enough values for.
+    pub fn of(distribution: &Distribution) -> Self {
+        let count = distribution.count();
+        let at = |q: f64| distribution.quantile(q).filter(|_| count as f64 * (1.0 - q) >= 10.0).map(|s| s.0);
+        let max_ns = distribution.max().map(|s| s.0);
+        Self { count, p50_ns: at(0.5), p90_ns: at(0.9), p99_ns: at(0.99), p999_ns: at(0.999), max_ns }
+    }
+}
+
+fn episode(episode: &Episode, zero: Option<RunTime>) -> EpisodeSummary {
+    let zero = zero.unwrap_or_default();
+    let points = episode.marks.iter().map(|mark| PointSummary {
+        point: mark.point,
+        at_s: (mark.at.0 as f64 - zero.0 as f64) / 1e9,
+        source: mark.source.to_owned(),
+        precision_s: mark.precision.as_secs_f64(),
+    });
+    EpisodeSummary {
+        workload: episode.workload.clone(),
+        direction: episode.direction,
+        from: episode.from,
+        to: episode.to,
+        replica: episode.replica.clone(),
+        path: episode.sentence(),
+        recovery_s: episode.recovered_after().map(Span::as_secs_f64),
+        points: points.collect(),
+    }
+}
+
+fn replicas(trial: &Trial) -> Vec<ReplicaSummary> {
+    let all = trial.workloads.iter().flat_map(|(name, workload)| workload.replicas.iter().map(move |r| (name, r)));
+    all.map(|(workload, (replica, r))| ReplicaSummary {
+        workload: workload.clone(),
+        replica: replica.clone(),
+        completed: r.completed,
+        failed: r.failed,
+        cpu_s: r.cpu_ns as f64 / 1e9,
+        peak_rss_bytes: r.peak_rss_bytes,
+        died: r.died,
+    })
+    .collect()
+}
+
+fn fidelity(model: &Model) -> Vec<FidelitySummary> {
+    let all = model.run.as_ref().map_or(0, |run| run.variants.len());
+    let labels = |variants: &[u32]| {
+        let some = variants.len() < all;
+        variants.iter().filter(|_| some).map(|v| label(model, *v)).collect()
+    };
+    let stated = model.fidelity.iter().map(|f| FidelitySummary {
+        subject: visible(&f.subject),
+        grade: f.grade,
+        note: visible(&f.note),
+        variants: labels(&f.variants),
+    });
+    stated.collect()
+}
+
+fn remark(remark: &Remark) -> RemarkSummary {
+    RemarkSummary { at_s: remark.at.as_secs_f64(), text: visible(&remark.text) }
+}

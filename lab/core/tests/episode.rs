@@ -1,0 +1,141 @@
+//! Episodes and expectations of made-up runs.
+
+use lab_core::episode::{Direction, Episode, Point, Recovery, episodes};
+use lab_core::event::{Event, Kind};
+use lab_core::fixture::Scenario;
+use lab_core::judge::{self, Judged, Verdict};
+use lab_core::model::Model;
+use lab_core::unit::Span;
+
+fn model() -> Model {
+    Model::of(&Scenario::autoscale(1).events())
+}
+
+#[test]
+fn a_step_is_followed_from_load_to_recovery() {
+    let model = model();
+    let trial = &model.trials[0];
+    let all = episodes(&model, trial);
+    let ups: Vec<&Episode> = all.iter().filter(|e| e.direction == Direction::Up).collect();
+    let [up] = ups.as_slice() else { panic!("one way up: {all:?}") };
+    assert_eq!((up.workload.as_str(), up.from, up.to), ("user-service", 1, 4));
+    let points: Vec<Point> = up.marks.iter().map(|m| m.point).collect();
+    use Point::{Created, Decided, FirstAnswer, LoadChanged, Ready, Recovered, SampleSeen, Started};
+    assert_eq!(points, [LoadChanged, SampleSeen, Decided, Created, Started, Ready, FirstAnswer, Recovered]);
+    assert_eq!(up.at(LoadChanged), trial.phases[&1].started);
+    assert_eq!(up.path().iter().map(|leg| leg.took.0).sum::<u64>(), up.length().0, "the legs sum to the whole");
+    assert_eq!(up.recovered_after(), Some(up.length()));
+    assert!(matches!(up.recovery, Recovery::At(_)));
+    assert_eq!(
+        up.sentence(),
+        "26.0 s: 8.0 waiting for a sample, 11.7 deciding (in 2 steps), 0.2 starting, 1.3 becoming ready, 4.8 draining the backlog"
+    );
+}
+
+#[test]
+fn ways_down_end_when_the_last_replica_is_gone() {
+    let model = model();
+    let trial = &model.trials[0];
+    let downs: Vec<Episode> = episodes(&model, trial).into_iter().filter(|e| e.direction == Direction::Down).collect();
+    let sizes: Vec<(u32, u32)> = downs.iter().map(|e| (e.from, e.to)).collect();
+    assert_eq!(sizes, [(4, 3), (3, 1)]);
+    assert_eq!(downs[0].at(Point::LoadChanged), None, "the first began while load was high");
+    assert_eq!(downs[1].at(Point::LoadChanged), trial.phases[&2].started);
+    let taken_down = trial.ended.as_ref().expect("it ended").at;
+    assert!(
+        downs.iter().all(|e| e.at(Point::Stopped).is_some_and(|at| at < taken_down && e.length() > Span::from_secs(1)))
+    );
+}
+
+fn judged(model: &Model, text: &str) -> Judged {
+    let trial = &model.trials[0];
+    let expectation = text.parse().expect(text);
+    judge::judge(&expectation, &judge::measure(model, trial, &expectation), trial.complete())
+}
+
+#[test]
+fn every_measure_is_judged() {
+    let model = model();
+    let table = [
+        ("p99(step) < 250ms", Verdict::Fail),
+        ("p50(cool-down) < 50ms", Verdict::Pass),
+        ("p99.9(cool-down) < 10s", Verdict::CannotTell),
+        ("max(step) < 1s", Verdict::Fail),
+        ("max < 1m", Verdict::Pass),
+        ("send-lag(cool-down) < 5ms", Verdict::Pass),
+        ("errors < 0.1%", Verdict::Pass),
+        ("errors <= 0%", Verdict::Fail),
+        ("completed > 99%", Verdict::Pass),
+        ("recovery(step) < 1m", Verdict::Pass),
+        ("recovery(step) < 20s", Verdict::Fail),
+        ("recovery(cool-down) < 1s", Verdict::Pass),
+        ("replicas(step) = 4", Verdict::Pass),
+        ("replicas < 4", Verdict::Fail),
+        ("backlog < 100000", Verdict::Pass),
+        ("backlog(cool-down) > 1", Verdict::Pass),
+        ("hit-ratio > 80%", Verdict::CannotTell),
+        ("lost = 0", Verdict::Pass),
+        ("p99(nowhere) < 1s", Verdict::CannotTell),
+    ];
+    for (text, verdict) in table {
+        let judged = judged(&model, text);
+        assert_eq!(judged.verdict, verdict, "{text}: {} ({})", judged.measured, judged.why);
+        assert!(!judged.why.is_empty() || verdict == Verdict::Pass, "{text} says why");
+    }
+    let few = judged(&model, "p99.9(cool-down) < 10s");
+    assert!(few.why.contains("are too few, it takes 10\u{202f}000"), "{}", few.why);
+}
+
+/// The run up to the first event that `stop` accepts.
+fn until(stop: impl Fn(&Event) -> bool) -> Model {
+    let events = Scenario::autoscale(1).events();
+    let end = events.iter().position(stop).expect("such an event");
+    Model::of(&events[..end])
+}
+
+#[test]
+fn a_cut_trial_fails_only_what_can_no_longer_hold() {
+    let cut = until(|e| matches!(&e.kind, Kind::PhaseEnded { name, .. } if name == "step"));
+    let table = [
+        ("p99(step) < 250ms", Verdict::Fail),
+        ("p50(step) < 10s", Verdict::CannotTell),
+        ("replicas(step) < 4", Verdict::Fail),
+        ("replicas(step) < 5", Verdict::CannotTell),
+        ("replicas(step) >= 4", Verdict::CannotTell),
+        ("recovery(step) < 20s", Verdict::Fail),
+        ("errors(step) < 0.001%", Verdict::Fail),
+        ("errors(step) < 5%", Verdict::CannotTell),
+        ("lost = 0", Verdict::CannotTell),
+    ];
+    for (text, verdict) in table {
+        let judged = judged(&cut, text);
+        assert_eq!(judged.verdict, verdict, "{text}: {} ({})", judged.measured, judged.why);
+    }
+}
+
+#[test]
+fn requests_of_unknown_fate_leave_losses_open() {
+    let delivered = |acknowledged, indeterminate, applied| {
+        let mut events = Scenario { phases: vec![("step", 20.0, 2, true)], ..Scenario::autoscale(1) }.events();
+        for event in &mut events {
+            if let Kind::Delivered { acknowledged: a, indeterminate: i, applied: p, .. } = &mut event.kind {
+                (*a, *i, *p) = (acknowledged, indeterminate, applied);
+            }
+        }
+        judged(&Model::of(&events), "lost = 0")
+    };
+    assert_eq!(delivered(100, 0, 100).verdict, Verdict::Pass);
+    assert_eq!(delivered(100, 0, 99).verdict, Verdict::Fail);
+    assert_eq!(
+        delivered(100, 5, 97).verdict,
+        Verdict::Fail,
+        "five unknown ones cannot have been three of the acknowledged"
+    );
+    assert_eq!(
+        delivered(100, 5, 103).verdict,
+        Verdict::CannotTell,
+        "103 may hold five unknown ones and lack two acknowledged"
+    );
+    assert_eq!(delivered(100, 5, 103).measured, "0 to 2");
+    assert_eq!(delivered(100, 5, 105).verdict, Verdict::Pass);
+}

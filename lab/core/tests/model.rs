@@ -1,0 +1,218 @@
+//! The model folded from made-up runs: whole, cut at every event, shuffled, with lost and repeated samples.
+
+use lab_core::event::{Event, Kind, Outcome};
+use lab_core::fixture::Scenario;
+use lab_core::judge::{self, Verdict};
+use lab_core::ledger::Ledger;
+use lab_core::model::Model;
+use lab_core::unit::Span;
+use lab_core::validity::{self, Validity};
+use proptest::prelude::*;
+
+fn autoscale() -> Vec<Event> {
+    Scenario::autoscale(1).events()
+}
+
+/// A run of few seconds, for tests that fold it many times.
+fn short() -> Vec<Event> {
+    let phases = vec![("warm-up", 60.0, 2, false), ("step", 160.0, 8, true)];
+    Scenario { phases, ..Scenario::autoscale(5) }.events()
+}
+
+#[test]
+fn a_whole_run_adds_up() {
+    let model = Model::of(&autoscale());
+    assert!(model.complete());
+    let trial = &model.trials[0];
+    let mut sum = Ledger::default();
+    for phase in trial.phases.values() {
+        assert!(phase.ledger().sums());
+        assert_eq!(phase.imbalance(), 0);
+        assert_eq!(phase.response.count(), phase.ledger().completed);
+        assert_eq!(phase.send_lag.count(), phase.ledger().started);
+        assert_eq!(phase.completed_by_operation.values().sum::<u64>(), phase.ledger().completed);
+        sum += phase.ledger();
+    }
+    let seconds = trial.cells.stretches();
+    assert_eq!(seconds.iter().map(|s| s.value.counts.offered).sum::<u64>(), sum.offered);
+    assert_eq!(seconds.iter().flat_map(|s| s.value.heat()).map(|(_, n)| n).sum::<u64>(), sum.completed);
+    assert!(seconds.iter().all(|s| s.value.complete() && s.value.expected == 2));
+    let service = &trial.workloads["user-service"];
+    assert_eq!(service.replicas.values().map(|r| r.completed).sum::<u64>(), sum.completed);
+    assert_eq!(service.ready.stretches().iter().map(|s| s.value.0).max(), Some(4));
+    assert_eq!(service.ready_now(), 0, "the trial was taken down");
+    for check in validity::checks(&model, trial) {
+        assert_eq!(check.grade, Validity::Valid, "{check:?}");
+    }
+}
+
+#[test]
+fn a_run_cut_anywhere_is_readable_and_incomplete() {
+    let events = short();
+    let mut model = Model::default();
+    for (i, event) in events.iter().enumerate() {
+        let last = i + 1 == events.len();
+        model.apply(event);
+        assert_eq!(model.complete(), last, "after event {}", event.n);
+        assert_eq!(model.events.count(), i as u64 + 1);
+        let conclusion = judge::conclude(&model);
+        if i % 7 == 0 && !model.trials.first().is_some_and(|t| t.complete()) {
+            let judged = judge::variants(&model).into_iter().flat_map(|v| v.expectations);
+            assert!(judged.into_iter().all(|j| j.verdict != Verdict::Pass), "nothing passes before the end");
+        }
+        assert!(last || conclusion.exit_code != 0, "a cut run is never a clean pass");
+    }
+}
+
+#[test]
+fn samples_that_come_twice_count_once() {
+    let events = short();
+    let whole = Model::of(&events);
+    let mut twice = events.clone();
+    for event in events.iter().filter(|e| matches!(e.kind, Kind::Sample(_))) {
+        twice.push(Event { n: twice.len() as u64 + 1, ..event.clone() });
+    }
+    let model = Model::of(&twice);
+    assert_eq!(model.trials[0].phases, whole.trials[0].phases);
+    assert_eq!(model.trials[0].cells, whole.trials[0].cells);
+    assert!(model.trials[0].repeated_samples > 0);
+}
+
+#[test]
+fn lost_samples_are_known_and_leave_a_gap() {
+    let lost = |event: &Event| matches!(&event.kind, Kind::Sample(s) if s.generator == "load-generator-1" && (4..=6).contains(&s.seq));
+    for announced in [false, true] {
+        let mut events: Vec<Event> = short().into_iter().filter(|e| !lost(e)).collect();
+        if announced {
+            let at = events.iter().rposition(|e| matches!(e.kind, Kind::Sample(_))).expect("samples");
+            let generator = "load-generator-1".to_owned();
+            events[at].kind = Kind::SampleLost { generator, from_seq: 4, count: 3 };
+        }
+        events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+        let model = Model::of(&events);
+        let trial = &model.trials[0];
+        assert_eq!(trial.lost_samples(), 3);
+        assert_eq!(trial.cells.stretches().iter().filter(|s| !s.value.complete()).count(), 3 + usize::from(announced));
+        let checks = validity::checks(&model, trial);
+        let samples = checks.iter().find(|c| c.name == "samples").expect("a check of samples");
+        assert_eq!(samples.grade, Validity::Invalid, "{samples:?}");
+        let law = checks.iter().find(|c| c.name == "Little's law").expect("a check of Little's law");
+        assert_eq!(law.grade, Validity::Valid, "whole seconds still obey the law: {law:?}");
+        assert_eq!(judge::conclude(&model).exit_code, 4);
+    }
+}
+
+/// Changes every sample and says which checks of the trial are not valid.
+fn broken(change: impl Fn(&mut lab_core::control::Sample)) -> Vec<(&'static str, Validity)> {
+    let mut events = short();
+    for event in &mut events {
+        if let Kind::Sample(sample) = &mut event.kind {
+            change(sample);
+        }
+    }
+    let model = Model::of(&events);
+    let checks = validity::checks(&model, &model.trials[0]);
+    checks.iter().filter(|c| c.grade != Validity::Valid).map(|c| (c.name, c.grade)).collect()
+}
+
+#[test]
+fn each_fault_of_a_generator_is_found_by_its_check() {
+    assert_eq!(broken(|_| {}), []);
+    let lost_a_request =
+        broken(|s| s.phases.iter_mut().for_each(|p| p.counts.completed -= u64::from(p.counts.completed > 0)));
+    assert!(lost_a_request.contains(&("ledger", Validity::Invalid)), "{lost_a_request:?}");
+    assert_eq!(broken(|s| s.cpu_ns = 930_000_000), [("generator CPU", Validity::Suspect)]);
+    let stalled = broken(|s| s.longest_turn_ns = if s.seq == 6 { 900_000_000 } else { 1_000_000 });
+    assert_eq!(stalled, [("stalls", Validity::Invalid)]);
+    let blind = broken(|s| s.in_flight_ns = s.in_flight_ns * 7 / 10);
+    assert!(blind.contains(&("Little's law", Validity::Invalid)), "{blind:?}");
+    let cut_tail = broken(|s| s.phases.iter_mut().for_each(|p| p.latency_sum_ns = p.latency_sum_ns * 12 / 10));
+    assert_eq!(cut_tail, [("sums", Validity::Invalid)]);
+    let late = broken(|s| {
+        let mut lag = lab_core::histogram::Histogram::new();
+        s.phases.iter_mut().for_each(|p| {
+            lag.clear();
+            lag.record_n(Span::from_millis(80), p.counts.started);
+            p.send_lag = lag.encode();
+        });
+    });
+    assert!(late.contains(&("send lag", Validity::Invalid)), "{late:?}");
+    let unreadable = broken(|s| s.phases.iter_mut().for_each(|p| p.service.0 = "no histogram".to_owned()));
+    assert!(unreadable.contains(&("histograms", Validity::Invalid)), "{unreadable:?}");
+}
+
+#[test]
+fn an_interrupted_trial_does_not_pass() {
+    let mut events = short();
+    for event in &mut events {
+        if let Kind::TrialEnded { outcome, .. } | Kind::RunEnded { outcome } = &mut event.kind {
+            *outcome = Outcome::Interrupted;
+        }
+    }
+    let model = Model::of(&events);
+    assert!(!model.complete());
+    assert_ne!(judge::conclude(&model).exit_code, 0);
+}
+
+#[test]
+fn an_hour_of_two_generators_stays_small() {
+    let scenario = Scenario { phases: vec![("hold", 40.0, 600, true)], ..Scenario::autoscale(2) };
+    let events = scenario.events();
+    let model = Model::of(&events);
+    let ten_minutes = model.heap_bytes();
+    assert!(6 * ten_minutes < 12 << 20, "{ten_minutes} bytes for ten minutes");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_order_of_events_is_taken(order in Just((0..short().len()).collect::<Vec<_>>()).prop_shuffle(), skip in 0_usize..40) {
+        let events = short();
+        let model = Model::of(order.iter().skip(skip).map(|i| &events[*i]));
+        prop_assert_eq!(model.events.count(), (events.len() - skip) as u64);
+        for trial in &model.trials {
+            drop((judge::trial(&model, trial), validity::checks(&model, trial), lab_core::episode::episodes(&model, trial)));
+        }
+        drop((judge::conclude(&model), lab_core::compare::comparisons(&model)));
+    }
+
+    #[test]
+    fn any_times_and_counts_are_taken(seed in any::<u64>()) {
+        let mut events = short();
+        let mut x = seed | 1;
+        let mut wild = || {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            [0, 1, x >> 40, x, u64::MAX][(x >> 61) as usize % 5]
+        };
+        for event in &mut events {
+            if wild() % 3 == 0 {
+                event.t.0 = wild();
+            }
+            match &mut event.kind {
+                Kind::Sample(s) => {
+                    (s.from_ns, s.to_ns, s.seq) = (wild(), wild(), wild());
+                    (s.in_flight_ns, s.cpu_ns, s.queued, s.in_flight) = (wild(), wild(), wild(), wild());
+                    for p in &mut s.phases {
+                        (p.phase, p.counts.offered, p.counts.completed) = (wild() as u32, wild(), wild());
+                        (p.counts.unfinished, p.latency_sum_ns) = (wild() as i64, wild());
+                    }
+                }
+                Kind::PhaseStarted { at, index, .. } | Kind::PhaseEnded { at, index, .. } => {
+                    (at.0, *index) = (wild(), wild() as u32 % 3);
+                }
+                Kind::LoadStarted { at } => at.0 = wild() % 2 * 1_000,
+                Kind::Delivered { acknowledged, indeterminate, applied, .. } => {
+                    (*acknowledged, *indeterminate, *applied) = (wild(), wild(), wild());
+                }
+                _ => {}
+            }
+        }
+        let model = Model::of(&events);
+        for trial in &model.trials {
+            drop((judge::trial(&model, trial), validity::checks(&model, trial), lab_core::episode::episodes(&model, trial)));
+            drop(trial.cells.columns(lab_core::unit::RunTime(0), trial.latest, 50));
+        }
+        drop((judge::conclude(&model), lab_core::compare::comparisons(&model)));
+    }
+}
