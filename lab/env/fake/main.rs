@@ -140,7 +140,7 @@ async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
         events,
         default_load: "{}".to_owned(),
         limits: LocalLimits::default(),
-    });
+    })?;
     let text = std::fs::read_to_string(flag(args, "--spec")?)?;
     let spec = lab_core::spec::parse("held.yaml", &text, &[], &|_| Err("no files".to_owned()));
     let spec = spec.map_err(|found| format!("{found:?}"))?.spec;

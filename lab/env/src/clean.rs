@@ -21,6 +21,32 @@ pub struct Cleaned {
     pub removal: Removal,
 }
 
+/// What [`clean`] would remove, by lab: each thing by its name. Changes nothing.
+///
+/// # Errors
+/// The home, a ledger or `/proc` cannot be read.
+pub fn leftovers(home: &Home) -> Result<Vec<(String, Vec<String>)>, EnvError> {
+    let owner = home.owner()?;
+    let mut found = Vec::new();
+    for lab in home.labs()? {
+        if lease::holder(&lab).is_some() {
+            continue;
+        }
+        let owned = Ledger::peek(&lab.ledger())?;
+        let known: BTreeSet<ProcessRef> = owned.iter().filter_map(|thing| thing.process).collect();
+        let unknown = marked_of(&owner, lab.name())?.into_iter().filter(|process| !known.contains(process));
+        let things = owned.iter().map(ToString::to_string).chain(unknown.map(|process| process.to_string()));
+        found.push((lab.name().to_owned(), things.collect()));
+    }
+    for (process, lab) in orphans(home, &owner)? {
+        if !found.iter().any(|(name, _)| *name == lab) {
+            found.push((lab, vec![process.to_string()]));
+        }
+    }
+    found.retain(|(_, things)| !things.is_empty());
+    Ok(found)
+}
+
 /// Removes all that no living holder answers for. Blocks. Labs without leftovers are not named.
 ///
 /// # Errors
@@ -50,12 +76,21 @@ fn clean_lab(lab: &LabDir, owner: &str) -> Result<Option<Cleaned>, EnvError> {
     Ok(Some(Cleaned { lab: lab.name().to_owned(), removed: things.saturating_sub(removal.left.len()), removal }))
 }
 
-/// Marked processes of a lab whose directory is gone, or of an earlier run of a lab that is up.
 fn clean_orphans(home: &Home, owner: &str) -> Result<Vec<Cleaned>, EnvError> {
+    let results = orphans(home, owner)?.into_iter().map(|(process, lab)| {
+        let alive = || Some(process).filter(|process| process.is_alive()).into_iter().collect();
+        let left = end_processes(&alive, Patience::default());
+        Cleaned { lab, removed: usize::from(left.is_empty()), removal: Removal { left } }
+    });
+    Ok(results.collect())
+}
+
+/// Marked processes of a lab whose directory is gone, or of an earlier run of a lab that is up, with the lab's name.
+fn orphans(home: &Home, owner: &str) -> Result<Vec<(ProcessRef, String)>, EnvError> {
     let marked =
         proc::marked(|marks| marks.owner.as_deref() == Some(owner)).doing(|| "look for processes".to_owned())?;
     let labs = home.labs()?;
-    let mut results: Vec<Cleaned> = Vec::new();
+    let mut found = Vec::new();
     for (process, marks) in marked {
         let name = marks.lab.unwrap_or_default();
         // Read after the process was seen: what a living holder starts carries its run.
@@ -63,11 +98,9 @@ fn clean_orphans(home: &Home, owner: &str) -> Result<Vec<Cleaned>, EnvError> {
         if holder.is_some_and(|holder| holder.role != Role::Lab || marks.run.as_deref() == Some(&holder.run)) {
             continue;
         }
-        let alive = || Some(process).filter(|process| process.is_alive()).into_iter().collect();
-        let left = end_processes(&alive, Patience::default());
-        results.push(Cleaned { lab: name, removed: usize::from(left.is_empty()), removal: Removal { left } });
+        found.push((process, name));
     }
-    Ok(results)
+    Ok(found)
 }
 
 fn marked_of(owner: &str, lab: &str) -> Result<BTreeSet<ProcessRef>, EnvError> {

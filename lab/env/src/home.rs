@@ -37,11 +37,7 @@ impl Home {
     /// # Errors
     /// The name is not 1 to 40 of `a-z 0-9 -`, or the directory cannot be made.
     pub fn lab(&self, name: &str) -> Result<LabDir, EnvError> {
-        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.len() > 40 || !name.chars().all(good) {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "use 1 to 40 of a-z, 0-9 and -");
-            return Err(source).doing(|| format!("name a lab `{name}`"));
-        }
+        check_name(name)?;
         let lab = LabDir { name: name.to_owned(), path: self.root.join("labs").join(name) };
         make_private(&lab.path)?;
         Ok(lab)
@@ -130,6 +126,16 @@ impl LabDir {
     pub fn reaper_log(&self) -> PathBuf {
         self.path.join("reaper.log")
     }
+}
+
+/// Refuses a lab's name that is not 1 to 40 of `a-z 0-9 -`; it becomes part of paths.
+pub(crate) fn check_name(name: &str) -> Result<(), EnvError> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.is_empty() && name.len() <= 40 && name.chars().all(good) {
+        return Ok(());
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidInput, "use 1 to 40 of a-z, 0-9 and -");
+    Err(source).doing(|| format!("name a lab `{name}`"))
 }
 
 /// Makes a directory and its parents for this user alone.

@@ -2,6 +2,7 @@
 //! Which of it is removed how is `sweep`'s affair.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,15 @@ pub struct Owned {
     pub name: String,
     /// The process, once it was made.
     pub process: Option<ProcessRef>,
+}
+
+impl fmt::Display for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Thing::Process => write!(f, "process {}", self.name),
+            Thing::Dir | Thing::File | Thing::Cgroup => f.write_str(&self.name),
+        }
+    }
 }
 
 /// The open ledger of one lab. Only the holder of the lab's lock may have one.

@@ -28,7 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use self::command::{LOAD_GENERATOR, MESSAGE_SERVICE, Template, USER_SERVICE};
 use self::hold::Hold;
 use self::workload::{Failure, Limits, Published, SRC, Snapshot, Wanted, Workload, announce};
-use crate::home::Home;
+use crate::home::{Home, check_name};
 use crate::system::{Doing as _, blocking};
 use crate::targets::Pusher;
 use crate::{EnvError, Environment, EventSink, Finding, GeneratorAddress, Removal, ReplicaState};
@@ -102,7 +102,11 @@ struct Handle {
 
 impl LocalEnvironment {
     /// An environment that is not up; nothing is made or read yet.
-    pub fn new(config: LocalConfig) -> Self {
+    ///
+    /// # Errors
+    /// The lab's name is not 1 to 40 of `a-z 0-9 -`.
+    pub fn new(config: LocalConfig) -> Result<Self, EnvError> {
+        check_name(&config.lab_name)?;
         let stop = CancellationToken::new();
         let inner = Inner {
             home: Home::new(&config.home),
@@ -112,7 +116,7 @@ impl LocalEnvironment {
             workloads: RwLock::default(),
             generators: watch::channel(Vec::new()).0,
         };
-        Self { inner: Arc::new(inner), _stop: stop.drop_guard() }
+        Ok(Self { inner: Arc::new(inner), _stop: stop.drop_guard() })
     }
 
     /// Makes something of a workload's handle.

@@ -1,6 +1,7 @@
 //! Reading processes: identity that survives reuse of a pid, CPU time, memory, marks in the environment. From `/proc`; where there
 //! is none every reading is an error. Signals are sent here too, because only a verified identity may receive one.
 
+use std::fmt;
 use std::fs;
 use std::io;
 
@@ -51,6 +52,12 @@ struct Stat {
     cpu_ticks: u64,
     start_ticks: u64,
     rss_pages: u64,
+}
+
+impl fmt::Display for ProcessRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}", self.pid)
+    }
 }
 
 impl ProcessRef {

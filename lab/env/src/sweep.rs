@@ -74,7 +74,7 @@ pub(crate) fn end_processes(find: &dyn Fn() -> BTreeSet<ProcessRef>, patience: P
         }
         left.is_empty()
     });
-    left.iter().map(|process| format!("process {}", process.pid)).collect()
+    left.iter().map(ToString::to_string).collect()
 }
 
 /// To the group if it leads one, so that what it started goes along.

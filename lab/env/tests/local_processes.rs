@@ -38,7 +38,7 @@ fn users_yaml(replicas: u32, generators: u32) -> String {
 
 fn bench_with(ground: &Ground, name: &str, limits: LocalLimits) -> Bench {
     let (config, events) = ground.config(name);
-    Bench { environment: Arc::new(LocalEnvironment::new(lab_env::LocalConfig { limits, ..config })), events }
+    Bench { environment: Arc::new(LocalEnvironment::new(lab_env::LocalConfig { limits, ..config }).unwrap()), events }
 }
 
 /// Waits for something outside that nothing announces.
@@ -190,6 +190,8 @@ async fn nothing_foreign_is_touched() {
     let mut orphan = Killed(orphan);
     assert_eq!(bench.environment.down().await.unwrap().left, [""; 0]);
     assert!(orphan.0.try_wait().unwrap().is_none(), "another lab's");
+    let left = clean::leftovers(&ground.home()).unwrap();
+    assert_eq!(left, [("gone".to_owned(), vec![format!("process {}", orphan.0.id())])]);
     let cleaned = clean::clean(&ground.home()).unwrap();
     assert_eq!(cleaned.iter().map(|c| (c.lab.as_str(), c.removed)).collect::<Vec<_>>(), [("gone", 1)]);
     assert!(orphan.0.wait().unwrap().code().is_none(), "ended by a signal");
@@ -291,9 +293,17 @@ async fn what_even_the_reaper_left_is_cleaned() {
     let ground = Ground::new();
     let (mut holder, reaper) = hold(&ground);
     assert!(reaper.signal(Signal::KILL).unwrap());
+    assert_eq!(clean::leftovers(&ground.home()).unwrap(), []);
     assert_eq!(clean::clean(&ground.home()).unwrap(), [], "a living lab is left alone");
     holder.0.kill().and_then(|()| holder.0.wait()).unwrap();
     assert_eq!(ground.survivors().len(), 3);
+    let left = clean::leftovers(&ground.home()).unwrap();
+    assert_eq!((left.len(), left[0].0.as_str()), (1, "held"));
+    let named = |thing: &str| left[0].1.iter().any(|name| name.ends_with(thing));
+    assert!(
+        ["process user-service-1", "process load-generator-1", "/data", "/tokens"].iter().all(|t| named(t)),
+        "{left:?}"
+    );
     let cleaned = clean::clean(&ground.home()).unwrap();
     assert_eq!((cleaned.len(), cleaned[0].lab.as_str(), &cleaned[0].removal.left[..]), (1, "held", &[][..]));
     assert!(cleaned[0].removed >= 6, "{cleaned:?}");
@@ -311,7 +321,7 @@ async fn every_missing_thing_is_found() {
     let spec = spec(
         "question: Is it enough?\nenvironment: local\nservices: { user-service: { store: sqlite, replicas: 3, resources: { cpu: 60 } } }\n",
     );
-    let findings = LocalEnvironment::new(config).check(&spec).await;
+    let findings = LocalEnvironment::new(config).unwrap().check(&spec).await;
     let problems: Vec<_> = findings.iter().filter(|f| f.fatal).map(|f| f.problem.as_str()).collect();
     assert_eq!(problems.len(), 2, "{findings:?}");
     assert!(problems[0].contains("nowhere") && problems[1].contains("cannot make"), "{problems:?}");

@@ -122,3 +122,38 @@ fn work(args: &mut Vec<String>, work: &BTreeMap<String, Span>) {
         add(args, "--work", parts.join(","));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "question: What is it started with?\nenvironment: local\nservices:\n  \
+        user-service: { store: sqlite, cache: memory, cache-ttl: 5s, create: queued, work: { create: 2ms, get: 200us }, resources: { cpu: 1500m } }\n  \
+        message-service: { store: memory, queue: sqlite, consumers: 3 }\n";
+
+    fn line(workload: &str) -> String {
+        let experiment = lab_core::spec::parse("x.yaml", YAML, &[], &|_| Err(String::new())).unwrap();
+        let files = Files { data: "/d".into(), token: "/t".into(), default_load: "/l".into() };
+        let template = Template::of(&experiment.spec, workload, &files, 4).unwrap();
+        template.args_of(&format!("{workload}-7")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_setting_becomes_a_flag() {
+        assert_eq!(
+            line(USER_SERVICE),
+            "serve user-service --listen 127.0.0.1:0 --threads 2 --store sqlite:/d/user-service.db --cache memory: \
+             --cache-ttl 5s --create queued --queue sqlite:/d/user-service-queue.db --work create=2ms,get=200us \
+             --name user-service-7"
+        );
+        assert_eq!(
+            line(MESSAGE_SERVICE).replace(" --cache none", ""),
+            "serve message-service --listen 127.0.0.1:0 --threads 4 --store memory: \
+             --queue sqlite:/d/message-service-queue.db --consumers 3 --name message-service-7"
+        );
+        assert_eq!(
+            line(LOAD_GENERATOR),
+            "serve load-generator --listen 127.0.0.1:0 --threads 4 --token-file /t --default-load /l --name load-generator-7"
+        );
+    }
+}

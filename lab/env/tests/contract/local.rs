@@ -56,7 +56,7 @@ impl Ground {
 
     pub fn bench(&self, name: &str) -> Bench {
         let (config, events) = self.config(name);
-        Bench { environment: Arc::new(LocalEnvironment::new(config)), events }
+        Bench { environment: Arc::new(LocalEnvironment::new(config).unwrap()), events }
     }
 
     /// Processes that carry this home's mark, found without asking `lab`'s own records.
