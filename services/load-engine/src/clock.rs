@@ -6,8 +6,13 @@ use std::time::Duration;
 use mio::{Events, Poll};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// A wait is cut short by this much at most; the rest is spun away, because waking a thread takes about as long.
-const MARGIN_NS: u64 = 50_000;
+/// A wait is cut short by this much at most and the rest is spun away, because waking a thread takes about as long.
+const MOST_MARGIN_NS: u64 = 50_000;
+/// The margin grows nine times as fast as it shrinks, so it settles where nine of ten wake-ups come in time.
+const SHRINK_NS: u64 = 100;
+const GROW_NS: u64 = 900;
+/// At most this part of a wait is spun: a bound on the CPU that punctuality costs, whatever the rate.
+const SPIN_SHARE: u64 = 8;
 /// Longest sleep, so that a lost wake-up is never for ever.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -42,34 +47,49 @@ pub(crate) struct Waiter {
     /// How early the alarm is set: follows how late wake-ups have come.
     margin_ns: u64,
     spin: bool,
+    /// The time that is waited for, and when the alarm for it goes off.
+    due_ns: u64,
+    alarm_ns: u64,
 }
 
 impl Waiter {
     /// `spin` only where another core is left for the rest of the machine.
     pub(crate) fn new(poll: &Poll, spin: bool) -> io::Result<Self> {
-        Ok(Self { alarm: alarm::Alarm::new(poll)?, margin_ns: MARGIN_NS, spin })
+        Ok(Self { alarm: alarm::Alarm::new(poll)?, margin_ns: 0, spin, due_ns: 0, alarm_ns: 0 })
     }
 
     /// Fills `events`; returns at the first event or close before the time. The result is by how many nanoseconds the wait
     /// overslept its time: a stall that the machine caused.
     pub(crate) fn wait(&mut self, poll: &mut Poll, events: &mut Events, until: Until) -> io::Result<u64> {
-        let (due, margin) = match until {
+        let (due, most) = match until {
             Until::Event => return poll_once(poll, events, Some(LONGEST_SLEEP)).map(|()| 0),
             Until::Send(due) if self.spin => (due, self.margin_ns),
             Until::Send(due) | Until::Chore(due) => (due, 0),
         };
         let now = now_ns();
-        if due <= now.saturating_add(margin) {
+        // An answer may come before the time: the alarm then stays as it was set.
+        if self.due_ns != due {
+            self.due_ns = due;
+            self.alarm_ns = due - most.min(due.saturating_sub(now) / SPIN_SHARE);
+        }
+        if now >= self.alarm_ns {
             poll_once(poll, events, Some(Duration::ZERO))?;
             return Ok(0);
         }
-        let alarm = due - margin;
-        self.alarm.sleep(poll, events, now, alarm)?;
-        let late = now_ns().saturating_sub(alarm);
-        if late > 0 {
-            self.margin_ns = late.max(self.margin_ns - self.margin_ns / 64).min(MARGIN_NS);
+        self.alarm.sleep(poll, events, now, self.alarm_ns)?;
+        let woken = now_ns();
+        if woken >= self.alarm_ns {
+            self.learn(woken - self.alarm_ns);
         }
-        Ok(late.saturating_sub(margin))
+        Ok(woken.saturating_sub(due))
+    }
+
+    fn learn(&mut self, late_ns: u64) {
+        self.margin_ns = if late_ns > self.margin_ns {
+            (self.margin_ns + GROW_NS).min(MOST_MARGIN_NS)
+        } else {
+            self.margin_ns.saturating_sub(SHRINK_NS)
+        };
     }
 }
 

@@ -189,7 +189,8 @@ impl Engine {
         self.links.iter().try_for_each(|link| link.tell(Command::Targets(Arc::clone(&resolved))))
     }
 
-    /// Ends the load at once; what is under way stays unfinished in the last sample. Without a load nothing happens.
+    /// Ends the schedule: nothing becomes due any more, and what is queued or in flight is finished within the plan's drain. Without
+    /// a load nothing happens.
     pub fn stop(&self) -> Result<(), EngineError> {
         self.links.iter().try_for_each(|link| link.tell(Command::Stop))
     }
@@ -287,7 +288,8 @@ fn wrong_with(change: &LoadChange, drive: &Drive) -> Vec<String> {
         wrong.push("rate: this load runs at closed pace, as fast as its connections are answered".to_owned());
     }
     wrong.extend(change.connections.and_then(check_connections));
-    wrong.extend(change.share.and_then(check_share));
+    // An index that no number has is how a generator is told to send nothing.
+    wrong.extend(change.share.filter(|s| s.index < s.count || s.count == 0).and_then(check_share));
     if let Some(mix) = &change.mix {
         wrong.extend(check_weights(mix.values().copied()));
         let known = |name: &String| drive.plan.operations.iter().any(|o| o.name == *name);

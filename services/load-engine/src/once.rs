@@ -102,8 +102,8 @@ pub enum OnceError {
     Sample(#[from] lab_core::histogram::HistogramError),
 }
 
-/// Drives one load to its end. `on_sample` sees each second's results; when it returns false the load is stopped, and the summary
-/// is that of what was sent by then.
+/// Drives one load to its end. `on_sample` sees each second's results; when it returns false nothing more is sent, and
+/// the summary is that of what was sent by then.
 pub fn run_once(options: &Options, mut on_sample: impl FnMut(&Sample) -> bool) -> Result<Summary, OnceError> {
     let (address, path) = split(&options.url)?;
     if options.warmup > Span::ZERO && matches!(options.length, Length::Requests(_)) {

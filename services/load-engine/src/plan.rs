@@ -92,9 +92,10 @@ impl Plan {
     }
 }
 
-/// The part of a generator's share that one of its workers sends.
+/// The part of a generator's share that one of its workers sends. An index that is not below the count owns nothing.
 pub(crate) fn worker_share(share: Share, worker: u32, workers: u32) -> Share {
-    Share { index: share.index + share.count * worker, count: share.count * workers }
+    let count = share.count * workers;
+    Share { index: if share.index < share.count { share.index + share.count * worker } else { count }, count }
 }
 
 /// 20 bits of FNV-1a: with 32 bits of request number below it, the result stays under 2^53.

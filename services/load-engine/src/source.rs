@@ -8,6 +8,8 @@ use crate::schedule::{Arrival, Change, Schedule};
 pub(crate) struct Source {
     pub(crate) schedule: Schedule,
     closed: Option<Closed>,
+    /// Told to end: nothing becomes due any more.
+    ended: bool,
 }
 
 /// Numbering at closed pace.
@@ -27,7 +29,16 @@ impl Source {
             left: plan.limit.unwrap_or(u64::MAX),
         });
         let limit = plan.limit.filter(|_| closed.is_none());
-        Self { schedule: Schedule::new(&plan.wire, limit), closed }
+        Self { schedule: Schedule::new(&plan.wire, limit), closed, ended: false }
+    }
+
+    /// Nothing becomes due from now on.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
     }
 
     pub(crate) fn change(&mut self, change: Change) {
@@ -36,18 +47,18 @@ impl Source {
 
     /// The next scheduled request that is due by plan time `now_ns`.
     pub(crate) fn take_due(&mut self, now_ns: u64) -> Option<Arrival> {
-        if self.closed.is_some() { None } else { self.schedule.take_due(now_ns) }
+        if self.ended || self.closed.is_some() { None } else { self.schedule.take_due(now_ns) }
     }
 
     /// When the next scheduled request is due.
     pub(crate) fn next_due(&mut self) -> Option<u64> {
-        if self.closed.is_some() { None } else { self.schedule.peek().map(|a| a.intended_ns) }
+        if self.ended || self.closed.is_some() { None } else { self.schedule.peek().map(|a| a.intended_ns) }
     }
 
     /// At closed pace, how many requests free connections would be given now.
     pub(crate) fn wanted(&self, now_ns: u64) -> usize {
         match &self.closed {
-            Some(c) if now_ns < self.schedule.end_ns() && !self.schedule.rate_at(now_ns).1 => {
+            Some(c) if !self.ended && now_ns < self.schedule.end_ns() && !self.schedule.rate_at(now_ns).1 => {
                 usize::try_from(c.left).unwrap_or(usize::MAX)
             }
             _ => 0,
@@ -72,7 +83,7 @@ impl Source {
             Some(closed) => closed.left == 0,
             None => self.schedule.exhausted(),
         };
-        exhausted || now_ns >= self.schedule.end_ns()
+        self.ended || exhausted || now_ns >= self.schedule.end_ns()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

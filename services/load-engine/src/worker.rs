@@ -94,7 +94,7 @@ impl Worker {
         loop {
             let until = self.until();
             let Ok(overslept) = self.waiter.wait(&mut self.poll, &mut events, until) else {
-                return self.stop();
+                return self.close();
             };
             let began = now_ns();
             if let Some(job) = &mut self.job {
@@ -104,7 +104,7 @@ impl Worker {
                 }
             }
             if !self.read_mail() {
-                return self.stop();
+                return self.close();
             }
             self.turn();
             if let Some(job) = &mut self.job {
@@ -143,7 +143,11 @@ impl Worker {
                     }
                     self.targets = targets;
                 }
-                Ok(Command::Stop) => self.stop(),
+                Ok(Command::Stop) => {
+                    if let Some(job) = &mut self.job {
+                        job.driver.source.end();
+                    }
+                }
                 Ok(Command::Report(to)) => {
                     // Who asked has given up waiting if this fails.
                     to.try_send(self.report()).ok();
@@ -169,10 +173,10 @@ impl Worker {
         self.hand_over_rest();
         let now = now_ns();
         let Some(job) = &mut self.job else { return };
-        if now < job.driver.start_ns {
+        if now < job.driver.start_ns && !job.driver.source.is_ended() {
             return;
         }
-        let plan_ns = now - job.driver.start_ns;
+        let plan_ns = now.saturating_sub(job.driver.start_ns);
         job.driver.release(plan_ns);
         if plan_ns >= job.next_tick_ns {
             job.driver.tick(plan_ns);
@@ -183,7 +187,7 @@ impl Worker {
         }
         let drained = job.over_ns.is_some_and(|over| plan_ns >= over.saturating_add(job.driver.plan.wire.drain.0));
         if drained || job.driver.is_done(plan_ns) {
-            self.stop();
+            self.close();
         } else if plan_ns >= job.next_cut_ns {
             job.next_cut_ns = (plan_ns / STRETCH_NS + 1) * STRETCH_NS;
             self.hand_over(plan_ns);
@@ -210,7 +214,7 @@ impl Worker {
     }
 
     /// Ends the plan as it stands.
-    fn stop(&mut self) {
+    fn close(&mut self) {
         let Some(mut job) = self.job.take() else { return };
         let start_ns = job.driver.start_ns;
         let stretch: Stretch = job.driver.finish(now_ns().saturating_sub(start_ns));

@@ -1,7 +1,7 @@
 //! Plans, changes, pauses, shares and status of a running engine.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lab_core::control::{LoadChange, LoadPlan, LoadState, Operation, Share};
 use lab_core::unit::Span;
@@ -67,10 +67,35 @@ fn two_generators_share_one_schedule_and_one_takes_over() {
     let from_ns = Some(300_000_000);
     let all = LoadChange { from_ns, share: Some(Share { index: 0, count: 1 }), ..LoadChange::default() };
     rigs[0].engine.change(&all).expect("loaded");
-    rigs[1].engine.change(&LoadChange { from_ns, pause: Some(true), ..LoadChange::default() }).expect("loaded");
+    let nothing = LoadChange { from_ns, share: Some(Share { index: 1, count: 1 }), ..LoadChange::default() };
+    rigs[1].engine.change(&nothing).expect("loaded");
     let outcomes = [rigs[0].finish(), rigs[1].finish()];
     assert_eq!((outcomes[0].ledger.completed, outcomes[1].ledger.completed), (450, 150));
     assert_eq!(server.lines().into_iter().collect::<HashSet<_>>().len(), 600, "each number once");
+}
+
+#[test]
+fn a_stop_finishes_what_is_under_way() {
+    let server = Server::good();
+    server.freeze_at(50, Some(Duration::from_millis(150)));
+    let rig = Rig::new(&[server.address]);
+    rig.load(plan(1_000.0, 30_000));
+    server.wait_for(51);
+    rig.wait("a queue", |s| s.ledger.unfinished > 30);
+    rig.engine.stop().expect("alive");
+    rig.wait("the drain", |s| s.state == LoadState::Draining);
+    let outcome = rig.finish();
+    assert_eq!(outcome.ledger.completed, outcome.ledger.offered, "{:?}", outcome.ledger);
+    assert!(outcome.ledger.offered < 1_000);
+}
+
+#[test]
+fn a_load_stopped_before_its_start_is_empty() {
+    let rig = Rig::new(&[]);
+    rig.load(LoadPlan { start_at_ns: Some(load_engine::now_ns() + 3_600_000_000_000), ..plan(1_000.0, 1_000) });
+    rig.engine.stop().expect("alive");
+    let outcome = rig.finish();
+    assert_eq!((outcome.ledger.offered, outcome.samples.len()), (0, 1));
 }
 
 #[test]
@@ -96,7 +121,7 @@ fn what_cannot_be_done_is_refused_with_reasons() {
     assert!(matches!(rig.engine.change(&LoadChange::default()), Err(EngineError::NoPlan)));
     let bad = LoadPlan { connections: 0, timeout: Span::ZERO, ..plan(1.0, 100) };
     assert!(matches!(rig.engine.load(bad), Err(EngineError::Plan(why)) if why.len() == 2));
-    rig.load(plan(1.0, 30_000));
+    rig.load(LoadPlan { drain: Span::from_millis(10), ..plan(1.0, 30_000) });
     assert!(matches!(rig.engine.load(plan(1.0, 100)), Err(EngineError::Busy(id)) if id == "test"));
     let mix = Some(BTreeMap::from([("nosuch".to_owned(), 1.0)]));
     let bad = LoadChange { mix, connections: Some(0), rate: Some(1e12), ..LoadChange::default() };
