@@ -55,7 +55,7 @@ impl RunDir {
     pub fn create(root: &Path, name: &str, now: jiff::Timestamp) -> Result<Self, RunDirError> {
         let minute = now.strftime("%Y-%m-%d-%H%M");
         // Letters that cannot be mistaken for one another; the sub-minute time makes ids of one minute sort by age.
-        const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+        const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstuvwxyz";
         let base = LETTERS.len() as i64;
         let first = (now.as_millisecond().rem_euclid(60_000)) * base * base * base / 60_000;
         for n in first..first + base * base {

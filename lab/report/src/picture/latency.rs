@@ -10,6 +10,8 @@ use super::svg::{Path, Svg};
 /// Shades, by the share of the column's answers that lie in the cell.
 const SHADES: [(f64, &str); 6] = [(0.005, "h1"), (0.02, "h2"), (0.06, "h3"), (0.15, "h4"), (0.35, "h5"), (1.1, "h6")];
 
+type Quantile = fn(&Cell) -> Option<Span>;
+
 /// Draws the lane.
 pub fn draw(svg: &mut Svg, plot: &Plot<'_>, _: &Model, trial: &Trial) {
     let columns = trial.cells.columns(plot.time.from, plot.time.to, plot.time.columns());
@@ -18,7 +20,7 @@ pub fn draw(svg: &mut Svg, plot: &Plot<'_>, _: &Model, trial: &Trial) {
     plot.gaps(svg, &columns);
     scale.ticks(svg);
     heat(svg, plot, &scale, &columns);
-    let line = |of: fn(&Cell) -> Option<Span>| -> Vec<Option<f64>> {
+    let line = |of: Quantile| -> Vec<Option<f64>> {
         columns.iter().map(|cell| cell.as_ref().and_then(of).map(|latency| scale.y(latency))).collect()
     };
     let mut labels = Vec::new();
@@ -26,12 +28,12 @@ pub fn draw(svg: &mut Svg, plot: &Plot<'_>, _: &Model, trial: &Trial) {
         plot.rule(svg, "limit", scale.y(limit));
         labels.push(Label { y: scale.y(limit), class: "limit", text: format!("limit {}", words::duration(limit)) });
     }
-    let newest = |of: fn(&Cell) -> Option<Span>| columns.iter().rev().flatten().find_map(of);
-    let quantiles: [(_, _, fn(&Cell) -> Option<Span>); 2] = [("p50", "p50", Cell::p50), ("p99", "p99", Cell::p99)];
-    for (class, name, of) in quantiles {
+    let newest = |of: Quantile| columns.iter().rev().flatten().find_map(of);
+    let quantiles: [(_, Quantile); 2] = [("p50", Cell::p50), ("p99", Cell::p99)];
+    for (class, of) in quantiles {
         svg.path(class, &plot.line(&line(of)));
         if let Some(last) = newest(of) {
-            labels.push(Label { y: scale.y(last), class, text: format!("{name} {}", words::duration(last)) });
+            labels.push(Label { y: scale.y(last), class, text: format!("{class} {}", words::duration(last)) });
         }
     }
     plot.labels(svg, labels);

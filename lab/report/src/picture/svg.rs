@@ -1,7 +1,5 @@
 //! SVG as text: shapes with a class each; what a class looks like, in light and in dark, is in the style sheet here.
 
-use std::fmt::Write as _;
-
 use lab_core::words;
 
 /// Colours and strokes by class. Plain rules, no variables: renderers outside browsers do not know those.
@@ -77,8 +75,7 @@ impl Svg {
     }
 
     fn add(&mut self, shape: std::fmt::Arguments<'_>) {
-        // Writing to a String cannot fail.
-        drop(self.body.write_fmt(shape));
+        self.body.push_str(&shape.to_string());
     }
 }
 
@@ -89,28 +86,18 @@ pub struct Path(String);
 impl Path {
     /// Lifts the pen and sets it down here.
     pub fn move_to(&mut self, x: f64, y: f64) {
-        drop(write!(self.0, "M{} {}", short(x), short(y)));
+        self.0.push_str(&format!("M{} {}", short(x), short(y)));
     }
 
     /// Draws to here.
     pub fn line_to(&mut self, x: f64, y: f64) {
-        drop(write!(self.0, "L{} {}", short(x), short(y)));
+        self.0.push_str(&format!("L{} {}", short(x), short(y)));
     }
 
     /// A closed rectangle.
     pub fn cell(&mut self, (x, y): (f64, f64), (width, height): (f64, f64)) {
         let (w, h) = (short(width), short(height));
-        drop(write!(self.0, "M{} {}h{w}v{h}h-{w}z", short(x), short(y)));
-    }
-
-    /// Closes the shape.
-    pub fn close(&mut self) {
-        self.0.push('z');
-    }
-
-    /// True when nothing was drawn.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.push_str(&format!("M{} {}h{w}v{h}h-{w}z", short(x), short(y)));
     }
 }
 
