@@ -147,8 +147,9 @@ impl<R: Merge> Series<R> {
         self.stretches.is_empty()
     }
 
-    /// `columns` equal parts of `from..to`, each with the merged value of what it overlaps; None is a gap. A stretch longer than a
-    /// column stands in each column it covers.
+    /// `columns` equal parts of `from..to`, each with the merged value of what belongs to it; None is a gap. A stretch belongs to the
+    /// column of its middle and, when it is longer than a column, to each column whose middle it covers: seconds that are not quite
+    /// aligned with columns count once.
     pub fn columns(&self, from: RunTime, to: RunTime, columns: usize) -> Vec<Option<R>> {
         let mut out: Vec<Option<R>> = vec![None; columns];
         let length = to.since(from).0;
@@ -156,16 +157,22 @@ impl<R: Merge> Series<R> {
             return out;
         }
         let column = |t: RunTime| (u128::from(t.since(from).0) * columns as u128 / u128::from(length)) as usize;
+        // The first column whose middle is not before t.
+        let centred = |t: RunTime| {
+            let twice = u128::from(t.since(from).0) * columns as u128 * 2;
+            (twice.saturating_sub(u128::from(length)).div_ceil(u128::from(length) * 2)) as usize
+        };
         for stretch in &self.stretches {
-            if stretch.from >= to || (stretch.to <= from && stretch.from < from) {
-                continue;
-            }
-            let first = column(stretch.from);
-            let past = RunTime(stretch.to.0.saturating_sub(1)).max(stretch.from);
-            for cell in out.iter_mut().take(column(past).saturating_add(1)).skip(first) {
-                match cell {
+            let middle = RunTime(stretch.from.0 + stretch.to.since(stretch.from).0 / 2);
+            let inside = from <= middle && middle < to;
+            let covered =
+                if stretch.to > from { centred(stretch.from)..centred(stretch.to).min(columns) } else { 0..0 };
+            let own = column(middle);
+            let mine = (inside && !covered.contains(&own)).then_some(own);
+            for cell in covered.chain(mine).filter(|c| *c < columns) {
+                match &mut out[cell] {
                     Some(value) => value.merge(&stretch.value),
-                    None => *cell = Some(stretch.value.clone()),
+                    None => out[cell] = Some(stretch.value.clone()),
                 }
             }
         }
@@ -236,6 +243,21 @@ mod tests {
         };
         assert_eq!(held(60), [Some(1), Some(3), Some(3), Some(7), Some(7)]);
         assert_eq!(held(0), [Some(1), Some(3), None, Some(7), None]);
+    }
+
+    #[test]
+    fn seconds_that_do_not_quite_fit_the_columns_count_once() {
+        for shift in [0_u64, 300_000, 480_000_000] {
+            let mut series = Series::default();
+            for n in 0..10 {
+                let from = RunTime(n * 1_000_000_000 + shift);
+                series.push(from, from.plus(Span::from_secs(1)), Sum(1));
+            }
+            let seen = series.columns(second(0), second(10), 10);
+            assert!(seen.iter().all(|c| *c == Some(Sum(1))), "{shift}: {seen:?}");
+            let fine = series.columns(second(0), second(10), 40);
+            assert_eq!(fine.iter().flatten().count(), 40 - ((shift + 125_000_000) / 250_000_000) as usize, "{shift}");
+        }
     }
 
     proptest! {

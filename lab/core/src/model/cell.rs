@@ -28,6 +28,8 @@ pub struct Cell {
     pub samples: u32,
     /// Samples that should be in it. Fewer `samples` make it a partial second: its counts are known to be too low.
     pub expected: u32,
+    /// Time that its samples cover.
+    pub over: Span,
     /// Requests by fate. `unfinished` is left 0: see `queued` and `in_flight`.
     pub counts: Ledger,
     /// Completed requests within the latency limit of their phase, where it has one.
@@ -57,6 +59,11 @@ impl Cell {
     /// False when a sample that belongs to it is missing.
     pub fn complete(&self) -> bool {
         self.samples >= self.expected
+    }
+
+    /// A count of it as requests a second; None over no time.
+    pub fn per_second(&self, count: u64) -> Option<f64> {
+        (self.over.0 > 0).then(|| count as f64 / self.over.as_secs_f64())
     }
 
     /// Median response time of the answers that came in it, from the intended time.
@@ -136,6 +143,7 @@ impl Merge for Cell {
         self.close();
         self.samples = self.samples.saturating_add(later.samples);
         self.expected = self.expected.saturating_add(later.expected);
+        self.over = Span(self.over.0.saturating_add(later.over.0));
         self.counts += later.counts;
         self.within_limit = self.within_limit.saturating_add(later.within_limit);
         self.service_ns += later.service_ns;

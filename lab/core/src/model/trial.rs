@@ -230,6 +230,7 @@ impl Trial {
         if let Some(stretch) = self.cells.at_mut(from, SAME_SECOND) {
             stretch.to = stretch.to.max(to);
             stretch.value.samples += 1;
+            stretch.value.over = stretch.value.over.max(Span(sample.to_ns.saturating_sub(sample.from_ns)));
             stretch.value.expected = stretch.value.expected.max(expected);
             fill(&mut stretch.value, sample, read, &limits, cores);
         }
