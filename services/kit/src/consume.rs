@@ -96,7 +96,7 @@ async fn work_off<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, consumed: &C
     settle(consumer, consumed, batch, &done).await;
 }
 
-/// True when the message took effect, false when it never can.
+/// True when the message took effect; false when it never can, or had not when the service ended.
 async fn persist<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, delivery: &C::Delivery) -> bool {
     let mut pause = BACKOFF.0;
     loop {
@@ -109,6 +109,9 @@ async fn persist<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, delivery: &C:
             Outcome::Later(error) => {
                 tracing::warn!(error = chain(&error), "a message could not take effect; trying again");
                 wait(lifecycle, &mut pause).await;
+                if lifecycle.is_ending() {
+                    return false;
+                }
             }
         }
     }
@@ -260,6 +263,12 @@ mod tests {
     async fn an_outage_of_the_store_gives_nothing_back() {
         let (script, _) = consumed(&["a"], 20, Duration::from_secs(60)).await;
         assert_eq!((script.noted("ack a"), script.noted("release a")), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_does_not_wait_for_an_absent_store() {
+        let (script, _) = consumed(&["a"], u32::MAX, Duration::from_secs(5)).await;
+        assert_eq!((script.noted("ack a"), script.noted("release a")), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]

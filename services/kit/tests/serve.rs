@@ -198,26 +198,28 @@ async fn no_request_is_lost_when_the_service_ends_under_load() {
 #[tokio::test]
 async fn probes_answer_while_the_cpu_is_busy() {
     let served = serve(ServeArgs { chaos: true, ..ServeArgs::default() }).await;
-    let busy: Vec<_> = (0..32)
+    let busy: Vec<_> = (0..12)
         .map(|_| {
             let address = served.address;
             tokio::spawn(async move {
                 let mut stream = TcpStream::connect(address).await.expect("the service listens");
-                send(&mut stream, "/work?cpu=20ms").await;
+                send(&mut stream, "/work?cpu=15ms").await;
                 receive(&mut stream).await.0
             })
         })
         .collect();
     let mut probe = served.connect().await;
-    let mut slowest = Duration::ZERO;
-    for _ in 0..20 {
+    let mut waits = Vec::new();
+    for _ in 0..10 {
         let begun = Instant::now();
         send(&mut probe, "/livez").await;
         receive(&mut probe).await;
-        slowest = slowest.max(begun.elapsed());
+        waits.push(begun.elapsed());
     }
     assert!(busy.iter().any(|task| !task.is_finished()), "the work was over before the probes");
-    assert!(slowest < Duration::from_millis(100), "a probe waited {slowest:?} for 640 ms of work");
+    // The median: on a crowded machine a single wait tells of the machine.
+    waits.sort_unstable();
+    assert!(waits[5] < Duration::from_millis(20), "probes waited {waits:?} beside 180 ms of work");
     for task in busy {
         assert!(task.await.expect("no panic").starts_with("HTTP/1.1 200"));
     }
