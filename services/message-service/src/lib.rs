@@ -8,9 +8,10 @@ mod refuse;
 mod routes;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backing::cache::{ReadThrough, Ttl};
-use backing::{cache, queue, store};
+use backing::{Queue, Store, cache, queue, store};
 use kit::ServeError;
 
 pub use config::Config;
@@ -43,12 +44,23 @@ pub async fn open(config: &Config) -> Result<Arc<State>, ServeError> {
     let queue = queue::open(&config.queue, inbox::QUEUE, settings).await.map_err(opened("queue", &config.queue))?;
     // Replicas must not let their copies expire together.
     let ttl = Ttl::at_most(config.cache_ttl.to_duration(), u64::from(std::process::id()));
-    let reader = Arc::new(ReadThrough::new(cache, ttl));
+    Ok(assemble(config, store, Arc::new(ReadThrough::new(cache, ttl)), queue, visibility))
+}
+
+/// Puts parts together that are open already: dependencies, gauges, consumers, and what ends with the service. `visibility` is the
+/// queue's. Within a runtime.
+pub fn assemble(
+    config: &Config,
+    store: Arc<dyn Store>,
+    reader: Arc<ReadThrough>,
+    queue: Arc<dyn Queue>,
+    visibility: Duration,
+) -> Arc<State> {
     let service = routes::observed(config, &store, &reader, &queue).build();
     let state = Arc::new(State::new(service, config, store, reader, queue));
     inbox::start(&state, config, visibility);
     close_at_the_end(&state);
-    Ok(state)
+    state
 }
 
 fn close_at_the_end(state: &State) {

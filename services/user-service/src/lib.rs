@@ -53,8 +53,9 @@ fn seed() -> u64 {
     u64::from(std::process::id())
 }
 
-/// Puts the parts together: dependencies, gauges, and what ends with the service.
-fn assemble(
+/// Puts parts together that are open already: dependencies, gauges, the consumer when there is a queue, and what ends with the
+/// service. Within a runtime.
+pub fn assemble(
     config: &Config,
     store: Arc<dyn Store>,
     reader: Arc<ReadThrough>,
