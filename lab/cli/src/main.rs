@@ -1,1 +1,28 @@
-fn main() {}
+//! The binary `lab`: words in, exit code out. What a verb does is in its file under `cmd/`; everything below it lives in the libraries.
+
+mod args;
+mod catalogue;
+mod cmd;
+mod error;
+mod out;
+mod plain;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return out::clap_error(&error),
+    };
+    match cmd::run(args) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            out::error(&error);
+            error.code().into()
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The command line as typed. What the words mean is settled in `cmd/`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Brings services up, drives honest load, watches the autoscaler act, and writes a report that can be checked.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Args {
+    /// What to do; without one, `lab` lists what can be done.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 ok, 1 an expectation failed, 2 bad input, 3 the environment failed, \
+4 the measurement is invalid, 5 done but something was left running, 130 interrupted";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Bring services and their backing services up and leave them
+    Up(Up),
+    /// Remove a lab that is up, and all that it made
+    Down(Down),
+    /// Show what is up, since when, and where it answers
+    Status(Status),
+    /// Run all trials of an experiment and write its report
+    Experiment(Experiment),
+    /// Show what an experiment would create, for how long, and check all that can be checked
+    Plan(Plan),
+    /// Drive load at one URL
+    Load(Load),
+    /// List runs, newest last
+    Runs(Runs),
+    /// Write a run's report anew from its journal
+    Report(Report),
+    /// Run one of the services in the foreground
+    Serve(Box<Serve>),
+    /// Say what is missing on this machine and how to get it
+    Doctor(Doctor),
+    /// Remove what earlier labs left behind
+    Clean(Clean),
+    /// Run the autoscaling engine over recorded inputs, a result a line
+    Hpa(Hpa),
+    /// Print shell completions
+    Completions(Completions),
+    /// Remove what a lab made once its process is gone
+    #[command(name = "__reap", hide = true)]
+    Reap(Reap),
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Where a lab runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum EnvName {
+    /// The embedded default.
+    #[default]
+    Auto,
+    /// Child processes, SQLite, no server to install.
+    Local,
+}
+
+/// `lab up`
+#[derive(Debug, ClapArgs)]
+pub struct Up {
+    /// Name of the lab; two labs of one name cannot be up at once
+    #[arg(long, default_value = "lab")]
+    pub name: String,
+    /// Where it runs
+    #[arg(long = "env", value_enum, default_value_t)]
+    pub environment: EnvName,
+    /// Database of the services: memory, sqlite
+    #[arg(long)]
+    pub store: Option<String>,
+    /// Queue of message-service: sqlite
+    #[arg(long)]
+    pub queue: Option<String>,
+    /// Cache in front of reads: none, memory
+    #[arg(long)]
+    pub cache: Option<String>,
+    /// How user-service creates: direct, queued
+    #[arg(long)]
+    pub create: Option<String>,
+    /// Change any field of the spec: --set services.user-service.replicas=2
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+    /// Leave a supervisor behind and return once everything is ready
+    #[arg(long)]
+    pub detach: bool,
+    /// How addresses are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Set by `--detach` for the process it leaves behind: where it writes its addresses
+    #[arg(long, hide = true)]
+    pub supervise: bool,
+}
+
+/// `lab down`
+#[derive(Debug, ClapArgs)]
+pub struct Down {
+    /// Name of the lab
+    #[arg(long, default_value = "lab")]
+    pub name: String,
+    /// Every lab that is up
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
+}
+
+/// `lab status`
+#[derive(Debug, ClapArgs)]
+pub struct Status {
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What experiments are read from.
+#[derive(Debug, ClapArgs)]
+pub struct SpecArgs {
+    /// An experiment's name (see `lab`) or a YAML file
+    pub experiment: String,
+    /// Where it runs, instead of what the spec says
+    #[arg(long = "env", value_enum)]
+    pub environment: Option<EnvName>,
+    /// Change any field of the spec: --set load.connections=32
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub sets: Vec<String>,
+}
+
+/// `lab experiment`
+#[derive(Debug, ClapArgs)]
+pub struct Experiment {
+    /// What is run
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// Sentences instead of the live screen
+    #[arg(long)]
+    pub plain: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab plan`
+#[derive(Debug, ClapArgs)]
+pub struct Plan {
+    /// What would be run
+    #[command(flatten)]
+    pub spec: SpecArgs,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab load`
+#[derive(Debug, ClapArgs)]
+pub struct Load {
+    /// Where to: http://host:port/path
+    pub url: String,
+    /// Offered rate: 500, 500/s; without it, as many as the connections carry
+    #[arg(short, long)]
+    pub rate: Option<String>,
+    /// Connections
+    #[arg(short, long, default_value_t = 50)]
+    pub connections: u32,
+    /// How long
+    #[arg(short, long, default_value = "10s", conflicts_with = "requests")]
+    pub duration: String,
+    /// How many requests, instead of how long
+    #[arg(short = 'n', long)]
+    pub requests: Option<u64>,
+    /// Method
+    #[arg(short, long, default_value = "GET")]
+    pub method: String,
+    /// Header line: -H "Name: value"
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Body; @FILE reads it from a file
+    #[arg(short = 'b', long)]
+    pub body: Option<String>,
+    /// Content type of the body
+    #[arg(short = 'T', long)]
+    pub content_type: Option<String>,
+    /// Time after which a request without an answer has failed
+    #[arg(short, long, default_value = "10s")]
+    pub timeout: String,
+    /// How arrivals are spaced with a rate: poisson, constant
+    #[arg(long, default_value = "poisson")]
+    pub arrivals: String,
+    /// Seed of arrivals
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab runs`
+#[derive(Debug, ClapArgs)]
+pub struct Runs {
+    /// How they are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab report`
+#[derive(Debug, ClapArgs)]
+pub struct Report {
+    /// A run's id, a beginning or an end of it, its folder, or `last`
+    pub run: String,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab serve`
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Which
+    #[command(subcommand)]
+    pub service: Service,
+}
+
+/// The services.
+#[derive(Debug, Subcommand)]
+pub enum Service {
+    /// Users: POST /create, GET /get?id=1
+    UserService(user_service::Config),
+    /// Messages: POST /send, GET /messages?user=1
+    MessageService(message_service::Config),
+    /// Load: the control API
+    LoadGenerator(load_generator::Config),
+}
+
+/// `lab doctor`
+#[derive(Debug, ClapArgs)]
+pub struct Doctor {
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `lab clean`
+#[derive(Debug, ClapArgs)]
+pub struct Clean {
+    /// Say what would be removed, remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `lab hpa`
+#[derive(Debug, ClapArgs)]
+pub struct Hpa {
+    /// Recorded inputs, a JSON object a line; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub replay: PathBuf,
+}
+
+/// `lab completions`
+#[derive(Debug, ClapArgs)]
+pub struct Completions {
+    /// For which shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `lab __reap`
+#[derive(Debug, ClapArgs)]
+pub struct Reap {
+    /// Where labs are kept
+    #[arg(long)]
+    pub home: PathBuf,
+    /// Which lab
+    #[arg(long)]
+    pub name: String,
+}

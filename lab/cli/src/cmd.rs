@@ -1,0 +1,55 @@
+//! One file a verb. This one sends the words to the right file and builds the runtime that it needs.
+
+mod clean;
+mod completions;
+mod doctor;
+mod down;
+mod experiment;
+mod hpa;
+mod load;
+mod overview;
+mod plan;
+mod reap;
+mod report;
+mod runs;
+mod serve;
+pub mod spec;
+mod status;
+mod up;
+
+use std::future::Future;
+
+use crate::args::{Args, Verb};
+use crate::error::{Code, LabError};
+use crate::settings::Settings;
+
+/// Does what the words say.
+///
+/// # Errors
+/// Whatever kept it from being done.
+pub fn run(args: Args) -> Result<Code, LabError> {
+    let Some(verb) = args.verb else { return overview::run(&Settings::read()?) };
+    match verb {
+        Verb::Up(args) => up::run(args, Settings::read()?),
+        Verb::Down(args) => block_on(down::run(args, Settings::read()?))?,
+        Verb::Status(args) => block_on(status::run(args, Settings::read()?))?,
+        Verb::Experiment(args) => block_on(experiment::run(args, Settings::read()?))?,
+        Verb::Plan(args) => block_on(plan::run(args, Settings::read()?))?,
+        Verb::Load(args) => load::run(args),
+        Verb::Runs(args) => runs::run(&args, &Settings::read()?),
+        Verb::Report(args) => report::run(&args, &Settings::read()?),
+        Verb::Serve(args) => serve::run(*args),
+        Verb::Doctor(args) => block_on(doctor::run(args, Settings::read()?))?,
+        Verb::Clean(args) => block_on(clean::run(args, Settings::read()?))?,
+        Verb::Hpa(args) => hpa::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Reap(args) => reap::run(&args),
+    }
+}
+
+/// Runs the conductor's side of things: one thread is plenty, and leaves the cores to what is measured.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, LabError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| LabError::failed("cannot start the runtime", e))?;
+    Ok(runtime.block_on(work))
+}

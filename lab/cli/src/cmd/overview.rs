@@ -1,0 +1,37 @@
+//! `lab` alone: what can be done from here.
+
+use lab_run::list_runs;
+
+use crate::catalogue::BUNDLED;
+use crate::cmd::spec;
+use crate::error::{Code, LabError};
+use crate::out;
+use crate::settings::Settings;
+
+const VERBS: &str = "\
+  lab experiment NAME     run all trials of an experiment and write its report
+  lab plan NAME           what that would create, for how long
+  lab up / down / status  services to try by hand, and their removal
+  lab load URL            the load engine alone
+  lab runs / report RUN   what was run; a report anew from its journal
+  lab doctor / clean      what is missing; what was left behind
+  lab help                everything";
+
+/// Lists experiments, the newest runs and the verbs.
+pub fn run(settings: &Settings) -> Result<Code, LabError> {
+    let mut text = String::from("experiments\n");
+    for bundled in BUNDLED {
+        let question = spec::question(bundled.text).unwrap_or_default();
+        text.push_str(&format!("  {:<24}{question}\n", bundled.name));
+    }
+    let runs = list_runs(&settings.runs).map_err(|e| LabError::failed("cannot list runs", e))?;
+    if !runs.is_empty() {
+        text.push_str("\nnewest runs\n");
+        for run in runs.iter().rev().take(3) {
+            text.push_str(&format!("  {}\n", run.path().join("report.md").display()));
+        }
+    }
+    text.push_str(&format!("\nverbs\n{VERBS}\n"));
+    out::data(&text)?;
+    Ok(Code::Ok)
+}

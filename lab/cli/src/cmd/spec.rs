@@ -1,0 +1,172 @@
+//! From what was typed to an experiment: a bundled name or a file, with settings; everything that is wrong with it at once.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lab_core::nearest::nearest;
+use lab_core::spec::{Diagnostic, Experiment, MAX_SPEC_BYTES, Place, Set, parse};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity};
+
+use crate::args::{EnvName, SpecArgs};
+use crate::catalogue::BUNDLED;
+use crate::error::LabError;
+
+/// All that is wrong with a spec, with its text.
+#[derive(Debug)]
+pub struct BrokenSpec {
+    file: String,
+    text: String,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// A spec's text, what it is called, and where the files are that it names.
+struct Source {
+    file: String,
+    text: String,
+    folder: PathBuf,
+}
+
+/// Reads what was typed.
+///
+/// # Errors
+/// There is no such experiment, or it is broken.
+pub fn read(args: &SpecArgs) -> Result<Experiment, LabError> {
+    let source = find(&args.experiment)?;
+    let mut sets = sets(&args.sets)?;
+    if let Some(environment) = args.environment {
+        sets.push(environment_set(environment));
+    }
+    resolve(source, &sets)
+}
+
+/// Reads a spec that is given as text.
+///
+/// # Errors
+/// It is broken.
+pub fn from_text(name: &str, text: &str, sets: &[Set]) -> Result<Experiment, LabError> {
+    resolve(Source { file: name.to_owned(), text: text.to_owned(), folder: PathBuf::from(".") }, sets)
+}
+
+/// Settings as typed.
+///
+/// # Errors
+/// One of them is not `PATH=VALUE`.
+pub fn sets(typed: &[String]) -> Result<Vec<Set>, LabError> {
+    typed.iter().map(|set| set.parse::<Set>().map_err(|e| LabError::refused("cannot read --set", e))).collect()
+}
+
+/// `--env` as a setting.
+pub fn environment_set(environment: EnvName) -> Set {
+    let value = match environment {
+        EnvName::Auto | EnvName::Local => "local",
+    };
+    Set { path: "environment".to_owned(), value: value.to_owned() }
+}
+
+/// The question of a bundled spec.
+pub fn question(text: &str) -> Option<String> {
+    let experiment = parse("bundled", text, &[], &|_| Err("not read".to_owned())).ok()?;
+    Some(experiment.spec.question)
+}
+
+fn resolve(source: Source, sets: &[Set]) -> Result<Experiment, LabError> {
+    let load_file = |name: &str| {
+        let path = source.folder.join(name);
+        read_bounded(&path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    parse(&source.file, &source.text, sets, &load_file)
+        .map_err(|diagnostics| LabError::spec(BrokenSpec { file: source.file, text: source.text, diagnostics }))
+}
+
+fn find(wanted: &str) -> Result<Source, LabError> {
+    let path = Path::new(wanted);
+    let looks_like_a_file = path.extension().is_some() || wanted.contains('/');
+    if !looks_like_a_file && let Some(bundled) = BUNDLED.iter().find(|b| b.name == wanted) {
+        let (file, text) = (format!("{wanted}.yaml"), bundled.text.to_owned());
+        return Ok(Source { file, text, folder: PathBuf::from("experiments") });
+    }
+    if !looks_like_a_file && !path.exists() {
+        let names = BUNDLED.iter().map(|b| b.name);
+        let hint = match nearest(wanted, names.clone()) {
+            Some(near) => format!("did you mean `{near}`? `lab` lists all"),
+            None => format!("experiments are {}; or name a YAML file", names.collect::<Vec<_>>().join(", ")),
+        };
+        return Err(LabError::input(format!("there is no experiment `{wanted}`")).hint(hint));
+    }
+    let text = read_bounded(path).map_err(|e| LabError::refused(format!("cannot read {wanted}"), e))?;
+    let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    Ok(Source { file: wanted.to_owned(), text, folder })
+}
+
+/// Reads a file that is not larger than any spec may be.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let size = fs::metadata(path)?.len();
+    if size > MAX_SPEC_BYTES {
+        return Err(std::io::Error::other(format!("it has {size} bytes; at most {MAX_SPEC_BYTES} are read")));
+    }
+    let bytes = fs::read(path)?;
+    String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
+}
+
+impl fmt::Display for BrokenSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.diagnostics.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        write!(f, "{} has {count} {noun}", self.file)?;
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(110);
+        for diagnostic in &self.diagnostics {
+            let mut drawn = String::new();
+            handler.render_report(&mut drawn, &Shown::new(self, diagnostic))?;
+            write!(f, "\n\n{}: {}", diagnostic.place, diagnostic.message)?;
+            if matches!(diagnostic.place, Place::File { .. }) {
+                write!(f, "\n{}", snippet(&drawn))?;
+            }
+            if let Some(help) = &diagnostic.help {
+                write!(f, "\n  help: {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The drawn lines of source alone: place, message and help have their own lines.
+fn snippet(drawn: &str) -> String {
+    let lines = drawn.lines().skip_while(|line| !line.contains("╭─")).skip(1).take_while(|line| !line.contains("╰─"));
+    lines.map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// A diagnostic in the drawing library's words.
+#[derive(Debug)]
+struct Shown {
+    source: NamedSource<String>,
+    inner: MietteDiagnostic,
+}
+
+impl Shown {
+    fn new(broken: &BrokenSpec, diagnostic: &Diagnostic) -> Self {
+        let mut inner = MietteDiagnostic::new(diagnostic.message.clone()).with_severity(Severity::Error);
+        if let Place::File { span, .. } = &diagnostic.place {
+            inner = inner.with_label(LabeledSpan::underline(span.clone()));
+        }
+        Self { source: NamedSource::new(&broken.file, broken.text.clone()), inner }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl miette::Diagnostic for Shown {
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.inner.labels()
+    }
+}

@@ -1,0 +1,109 @@
+//! `lab up`: services to try by hand. In the foreground until Ctrl-C or `lab down`; with `--detach` a supervisor stays.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+use lab_core::plan::Plan;
+use lab_core::spec::{Experiment, Set};
+use lab_core::templates;
+use lab_run::{Hold, Interrupt, Sink};
+
+use super::experiment::{maker, new_run, run_info};
+use super::{block_on, status};
+use crate::args::{Format, Up};
+use crate::cmd::spec;
+use crate::error::{Code, LabError};
+use crate::out;
+use crate::plain::Plain;
+use crate::settings::Settings;
+use crate::signals;
+
+/// Brings the lab up.
+pub fn run(args: Up, settings: Settings) -> Result<Code, LabError> {
+    let experiment = resolve(&args)?;
+    if args.detach && !args.supervise { detach(&args) } else { block_on(hold(args, settings, experiment))? }
+}
+
+fn resolve(args: &Up) -> Result<Experiment, LabError> {
+    let mut sets = vec![spec::environment_set(args.environment)];
+    let mut set = |path: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            sets.push(Set { path: path.to_owned(), value: value.clone() });
+        }
+    };
+    for service in ["user-service", "message-service"] {
+        set(&format!("services.{service}.store"), &args.store);
+        set(&format!("services.{service}.cache"), &args.cache);
+    }
+    set("services.message-service.queue", &args.queue);
+    set("services.user-service.create", &args.create);
+    sets.extend(spec::sets(&args.sets)?);
+    spec::from_text("lab.yaml", templates::LAB_UP, &sets)
+}
+
+async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Code, LabError> {
+    let dir = new_run(&settings, &args.name)?;
+    let info = run_info(&dir, &experiment, &Plan::of(&experiment));
+    dir.write_info(&info).map_err(|e| LabError::failed("cannot write the run", e))?;
+    let interrupt = Interrupt::new();
+    signals::listen(&interrupt)?;
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Plain::new())];
+    let folder = settings.lab(&args.name);
+    let hold = Hold { info, dir, name: args.name.clone(), folder, make: maker(&settings), interrupt, sinks };
+    let finished = hold.run(|up| announce(&args, up)).await;
+    let finished = finished.map_err(|e| LabError::failed(format!("lab `{}` stopped", args.name), e))?;
+    match finished.error {
+        Some(error) => Err(LabError::failed(format!("lab `{}` is not up", args.name), error)
+            .hint(format!("who holds it: lab status; take it down: lab down --name {}", args.name))),
+        None => Ok(Code::Ok),
+    }
+}
+
+/// Everything is ready: addresses to stdout, the rest to stderr. A supervisor always writes JSON, to the process that left it.
+fn announce(args: &Up, up: &lab_run::Up) {
+    let Ok(entry) = serde_json::to_value(up) else { return };
+    let written = if args.supervise || args.format == Format::Json {
+        out::line(&entry.to_string())
+    } else {
+        out::talk(&format!("ready; Ctrl-C or `lab down --name {}` ends it", up.name));
+        out::data(&status::text(&entry))
+    };
+    if let Err(error) = written {
+        out::error(&error);
+    }
+}
+
+/// Starts the same again as a process of its own, and waits until it is ready or has failed.
+fn detach(args: &Up) -> Result<Code, LabError> {
+    let exe = std::env::current_exe().map_err(|e| LabError::failed("cannot find this program's own path", e))?;
+    let mut command = Command::new(exe);
+    command.args(std::env::args_os().skip(1)).arg("--supervise");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|e| LabError::failed("cannot start the supervisor", e))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(LabError::failed("cannot start the supervisor", "its output is not a pipe"));
+    };
+    let talk = std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            out::talk(&line);
+        }
+    });
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).map_err(|e| LabError::failed("the supervisor was not heard", e))?;
+    if line.trim().is_empty() {
+        let status = child.wait().map_err(|e| LabError::failed("the supervisor was not heard", e))?;
+        // Its last words are on their way through the pipe.
+        drop(talk.join());
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        return Ok(code.map_or(Code::EnvironmentFailed, Code::of));
+    }
+    let entry: serde_json::Value = serde_json::from_str(&line)
+        .map_err(|e| LabError::failed("the supervisor said something unexpected", e).hint("lab status"))?;
+    if args.format == Format::Json {
+        out::data(&line)?
+    } else {
+        out::data(&status::text(&entry))?
+    }
+    Ok(Code::Ok)
+}

@@ -1,0 +1,42 @@
+//! Where things are kept: `LAB_HOME` for labs that are up, `LAB_RUNS` for runs. Read once, here.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::error::LabError;
+
+/// Where things are kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Labs that are up, their ledgers and data.
+    pub home: PathBuf,
+    /// Runs: journals and reports.
+    pub runs: PathBuf,
+    /// This program.
+    pub exe: PathBuf,
+}
+
+impl Settings {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// No home folder is known, or this program's own path is not.
+    pub fn read() -> Result<Self, LabError> {
+        let path = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let state = || path("XDG_STATE_HOME").or_else(|| Some(path("HOME")?.join(".local/state")));
+        let home = path("LAB_HOME").or_else(|| Some(state()?.join("lab")));
+        let home = home.ok_or_else(|| {
+            LabError::input("neither LAB_HOME, XDG_STATE_HOME nor HOME is set")
+                .hint("set LAB_HOME to a folder of yours")
+        })?;
+        let exe = env::current_exe().map_err(|e| LabError::failed("cannot find this program's own path", e))?;
+        let runs = path("LAB_RUNS").unwrap_or_else(|| PathBuf::from("runs"));
+        let home = std::path::absolute(&home).map_err(|e| LabError::failed("cannot resolve LAB_HOME", e))?;
+        Ok(Self { home, runs, exe })
+    }
+
+    /// The folder of one lab.
+    pub fn lab(&self, name: &str) -> PathBuf {
+        self.home.join("labs").join(name)
+    }
+}

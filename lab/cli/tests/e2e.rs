@@ -1,0 +1,12 @@
+//! The binary as a user meets it: real processes, real journals, real signals. Each test has a home and a folder of runs of its own.
+
+#[path = "e2e/bench.rs"]
+mod bench;
+#[path = "e2e/experiment.rs"]
+mod experiment;
+#[path = "e2e/stop.rs"]
+mod stop;
+#[path = "e2e/up.rs"]
+mod up;
+#[path = "e2e/words.rs"]
+mod words;
