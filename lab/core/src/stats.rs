@@ -47,8 +47,9 @@ pub struct Ratio {
 
 /// Compares `b` with `a` from pairs (a, b), one a block. Pairs with a value that is not positive and finite are left out.
 ///
-/// *Equivalent* is two one-sided t tests at 5 % (the 90 % interval lies within the band); *above* and *below* need the `confidence`
-/// interval (two-sided, 0.95 for a single comparison) to exclude 1. Equivalence is looked at first, so a difference that is certain but small is called equivalent.
+/// *Equivalent* is two one-sided t tests, each at the error that `confidence` leaves in all (at 0.95: the 90 % interval lies within
+/// the band); *above* and *below* need the two-sided interval to exclude 1. Equivalence is looked at first, so a difference that is
+/// certain but small is called equivalent.
 pub fn compare(pairs: &[(f64, f64)], confidence: f64) -> Ratio {
     let usable = |x: f64| x.is_finite() && x > 0.0;
     let ratios = pairs.iter().filter(|(a, b)| usable(*a) && usable(*b)).map(|(a, b)| b / a);
@@ -83,7 +84,7 @@ fn decide(mean: f64, deviation: f64, n: usize, confidence: f64) -> Finding {
         return Finding::CannotTell;
     }
     let band = EQUIVALENT.ln();
-    if mean.abs() + half_width(deviation, n, 0.90) <= band {
+    if mean.abs() + half_width(deviation, n, 2.0 * confidence - 1.0) <= band {
         return Finding::Equivalent;
     }
     let half = half_width(deviation, n, confidence);
