@@ -50,6 +50,16 @@ impl Distribution {
             return;
         }
         self.count = self.count.saturating_add(other.count);
+        // A second into a phase: almost all its buckets are there already, so nothing needs to move.
+        if other.buckets.len() * 4 < self.buckets.len() {
+            for &(index, count) in &other.buckets {
+                match self.buckets.binary_search_by_key(&index, |(i, _)| *i) {
+                    Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
+                    Err(at) => self.buckets.insert(at, (index, count)),
+                }
+            }
+            return;
+        }
         let mine = std::mem::take(&mut self.buckets);
         self.buckets.reserve(mine.len().max(other.buckets.len()));
         let (mut a, mut b) = (mine.into_iter().peekable(), other.buckets.iter().copied().peekable());

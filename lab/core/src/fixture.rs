@@ -51,7 +51,7 @@ impl Scenario {
             variants: vec![Variant {
                 label: "autoscale-users".to_owned(),
                 target: Percent(0.7),
-                work: Span(4_400_000),
+                work: Span(5_400_000),
             }],
             blocks: 1,
             phases: vec![("warm-up", 100.0, 20, false), ("step", 400.0, 80, true), ("cool-down", 50.0, 80, true)],

@@ -1,5 +1,7 @@
 //! Episodes and expectations of made-up runs.
 
+use std::sync::OnceLock;
+
 use lab_core::episode::{Direction, Episode, Point, Recovery, episodes};
 use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
@@ -7,8 +9,13 @@ use lab_core::judge::{self, Judged, Verdict};
 use lab_core::model::Model;
 use lab_core::unit::Span;
 
+fn events() -> &'static [Event] {
+    static EVENTS: OnceLock<Vec<Event>> = OnceLock::new();
+    EVENTS.get_or_init(|| Scenario::autoscale(1).events())
+}
+
 fn model() -> Model {
-    Model::of(&Scenario::autoscale(1).events())
+    Model::of(events())
 }
 
 #[test]
@@ -28,23 +35,39 @@ fn a_step_is_followed_from_load_to_recovery() {
     assert!(matches!(up.recovery, Recovery::At(_)));
     assert_eq!(
         up.sentence(),
-        "26.0 s: 8.0 waiting for a sample, 11.7 deciding (in 2 steps), 0.2 starting, 1.3 becoming ready, 4.8 draining the backlog"
+        "26.0 s: 3.0 waiting for a sample, 11.7 deciding (in 2 steps), 0.2 starting, 1.2 becoming ready, 9.9 draining the backlog"
     );
 }
 
 #[test]
-fn ways_down_end_when_the_last_replica_is_gone() {
+fn the_way_down_ends_when_the_last_replica_is_gone() {
     let model = model();
     let trial = &model.trials[0];
     let downs: Vec<Episode> = episodes(&model, trial).into_iter().filter(|e| e.direction == Direction::Down).collect();
-    let sizes: Vec<(u32, u32)> = downs.iter().map(|e| (e.from, e.to)).collect();
-    assert_eq!(sizes, [(4, 3), (3, 1)]);
-    assert_eq!(downs[0].at(Point::LoadChanged), None, "the first began while load was high");
-    assert_eq!(downs[1].at(Point::LoadChanged), trial.phases[&2].started);
+    let [down] = downs.as_slice() else { panic!("one way down: {downs:?}") };
+    assert_eq!((down.from, down.to), (4, 1));
+    assert_eq!(down.at(Point::LoadChanged), trial.phases[&2].started);
     let taken_down = trial.ended.as_ref().expect("it ended").at;
-    assert!(
-        downs.iter().all(|e| e.at(Point::Stopped).is_some_and(|at| at < taken_down && e.length() > Span::from_secs(1)))
-    );
+    assert!(down.at(Point::Stopped).is_some_and(|at| at < taken_down), "not the end of the trial");
+    assert!(down.length() > Span::from_secs(40), "the window of highest recommendations holds it up");
+}
+
+#[test]
+fn a_fall_while_load_is_high_is_not_blamed_on_the_load() {
+    let mut events = events().to_vec();
+    let at =
+        events.iter().position(|e| matches!(&e.kind, Kind::PhaseEnded { name, .. } if name == "step")).expect("a step");
+    let workload = "user-service".to_owned();
+    let fall = Kind::Scaled { workload, from: 4, to: 3, cause: "autoscaler".to_owned() };
+    let mut t = events[at].t;
+    t.0 -= 5_000_000_000;
+    events.insert(at, Event { t, kind: fall, ..events[at].clone() });
+    events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+    let model = Model::of(&events);
+    let all = episodes(&model, &model.trials[0]);
+    let fall = all.iter().find(|e| (e.from, e.to) == (4, 3)).expect("the fall");
+    assert_eq!(fall.at(Point::LoadChanged), None);
+    assert_eq!(fall.at(Point::Decided), Some(t));
 }
 
 fn judged(model: &Model, text: &str) -> Judged {
@@ -88,7 +111,7 @@ fn every_measure_is_judged() {
 
 /// The run up to the first event that `stop` accepts.
 fn until(stop: impl Fn(&Event) -> bool) -> Model {
-    let events = Scenario::autoscale(1).events();
+    let events = events();
     let end = events.iter().position(stop).expect("such an event");
     Model::of(&events[..end])
 }

@@ -1,5 +1,7 @@
 //! The model folded from made-up runs: whole, cut at every event, shuffled, with lost and repeated samples.
 
+use std::sync::OnceLock;
+
 use lab_core::event::{Event, Kind, Outcome};
 use lab_core::fixture::Scenario;
 use lab_core::judge::{self, Verdict};
@@ -15,6 +17,11 @@ fn autoscale() -> Vec<Event> {
 
 /// A run of few seconds, for tests that fold it many times.
 fn short() -> Vec<Event> {
+    static EVENTS: OnceLock<Vec<Event>> = OnceLock::new();
+    EVENTS.get_or_init(make_short).clone()
+}
+
+fn make_short() -> Vec<Event> {
     let phases = vec![("warm-up", 60.0, 2, false), ("step", 160.0, 8, true)];
     Scenario { phases, ..Scenario::autoscale(5) }.events()
 }
