@@ -4,6 +4,7 @@ use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
 use lab_core::model::Model;
 use lab_report::{Report, write};
+use proptest::prelude::*;
 
 fn report(events: &[Event]) -> Report {
     write(&Model::of(events)).expect("a report")
@@ -147,8 +148,7 @@ fn text_from_outside_cannot_become_markup() {
         assert!(!svg.contains("<script") && !svg.contains('\u{1b}'), "{name}");
     }
     let header = text.lines().find(|l| l.starts_with("| check ")).expect("a table").matches('|').count();
-    let row =
-        text.lines().find(|l| l.starts_with("| ledger")).expect("a row").replace("\\|", "").matches('|').count();
+    let row = text.lines().find(|l| l.starts_with("| ledger")).expect("a row").replace("\\|", "").matches('|').count();
     assert_eq!(header, row, "no cell was split");
 }
 
@@ -159,5 +159,16 @@ fn pictures_are_those_the_text_shows() {
     for (name, svg) in &report.pictures {
         assert!(report.markdown.contains(&format!("]({name})")), "{name}");
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn events_in_any_order_give_a_report(order in Just((0..short().events().len()).collect::<Vec<_>>()).prop_shuffle()) {
+        let events = short().events();
+        let shuffled: Vec<Event> = order.iter().map(|i| events[*i].clone()).collect();
+        prop_assert!(report(&shuffled).markdown.contains("**Answer.**"));
     }
 }
