@@ -96,6 +96,7 @@ struct Shared {
     current: Option<Current>,
     serial: u64,
     targets_version: u64,
+    has_targets: bool,
 }
 
 /// A running load engine. Dropping it ends its threads; the plan's results up to then are handed over if somebody reads them.
@@ -131,6 +132,11 @@ impl Engine {
 
     /// Begins a plan (a [`LoadPlan`](lab_core::control::LoadPlan) or a [`Drive`]). With an empty target list its requests queue.
     pub fn load(&self, drive: impl Into<Drive>) -> Result<(), EngineError> {
+        self.load_after(drive, || ())
+    }
+
+    /// As [`Engine::load`]; `accepted` runs once the plan is known to be good and before its first sample can come.
+    pub fn load_after(&self, drive: impl Into<Drive>, accepted: impl FnOnce()) -> Result<(), EngineError> {
         let drive = drive.into();
         let mut shared = self.shared();
         if let Some(id) = self.busy(&shared)? {
@@ -147,6 +153,7 @@ impl Engine {
         // At once means in a moment, so that every worker is there for plan time 0.
         let start_ns = drive.plan.start_at_ns.unwrap_or_else(|| now_ns() + LEAD_NS);
         self.progress.last_sample.store(0, Ordering::Release);
+        accepted();
         for (link, plan) in self.links.iter().zip(parts) {
             link.tell(Command::Begin { plan: Box::new(plan), info: Arc::clone(&info), start_ns })?;
         }
@@ -186,7 +193,13 @@ impl Engine {
             return Err(EngineError::OldTargets { given: targets.version, current });
         }
         shared.targets_version = targets.version;
+        shared.has_targets = !resolved.is_empty();
         self.links.iter().try_for_each(|link| link.tell(Command::Targets(Arc::clone(&resolved))))
+    }
+
+    /// Whether the target list in force names any endpoint.
+    pub fn has_targets(&self) -> bool {
+        self.shared().has_targets
     }
 
     /// Ends the schedule: nothing becomes due any more, and what is queued or in flight is finished within the plan's drain. Without
