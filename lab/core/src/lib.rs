@@ -18,6 +18,7 @@ pub mod model;
 pub mod narrate;
 pub mod nearest;
 pub mod plan;
+pub mod progress;
 pub mod seed;
 pub mod series;
 pub mod spec;

@@ -60,7 +60,9 @@ fn a_failed_expectation_is_exit_code_one() {
 #[test]
 fn queued_messages_are_all_stored() {
     let bench = Bench::new();
-    let spec = bench.spec("messages.yaml", "\
+    let spec = bench.spec(
+        "messages.yaml",
+        "\
 question: Does every message arrive?
 services:
   message-service: { store: sqlite, queue: sqlite, consumers: 2, work: { send: 100us, consume: 1ms } }
@@ -69,7 +71,8 @@ load:
   mix: { send: 80%, messages: 20% }
   phases: [ { name: steady, rate: 100/s, for: 4s } ]
 expect: [ 'lost = 0', 'errors = 0%' ]
-");
+",
+    );
     let ran = bench.run(&["experiment", &spec]);
     assert_eq!(ran.status.code(), Some(0), "{}\n{}", stdout(&ran), stderr(&ran));
     let delivered = events(&bench.journal()).into_iter().find(|e| e["kind"] == "delivered").expect("a delivery check");

@@ -64,7 +64,9 @@ fn every_broken_spec_is_refused_with_its_lines() {
 #[test]
 fn a_broken_spec_is_drawn_with_all_its_errors() {
     let bench = Bench::new();
-    let spec = bench.spec("broken.yaml", "\
+    let spec = bench.spec(
+        "broken.yaml",
+        "\
 question: What is wrong here?
 services:
   user-service: { stor: sqlite, replicas: many }
@@ -73,7 +75,8 @@ load:
   phases:
     - { name: a, rate: 100, for: 10s }
     - { name: a, rate: 5/s, for: soon }
-");
+",
+    );
     let ran = bench.run(&["plan", &spec]);
     assert_eq!(ran.status.code(), Some(2));
     let said = stderr(&ran).replace(bench.path().to_str().expect("a path"), "");
@@ -125,7 +128,8 @@ fn load_accounts_for_every_request_when_nobody_answers() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let url = format!("http://{free}/");
     let ran = bench.run(&["load", &url, "-r", "100", "-d", "1s", "-c", "4", "--format", "json"]);
-    let summary: serde_json::Value = serde_json::from_str(&stdout(&ran)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&ran)));
+    let summary: serde_json::Value =
+        serde_json::from_str(&stdout(&ran)).unwrap_or_else(|e| panic!("{e}: {}", stderr(&ran)));
     let count = |key: &str| summary[key].as_u64().expect("a count");
     assert!(count("offered") > 0, "{summary}");
     let fates = count("completed") + count("failed") + count("dropped") + count("unfinished");

@@ -12,8 +12,9 @@
 //!
 //! Response times do not enter: they count from the intended time and hold the wait for a connection (`queued` in a sample), which
 //! is outside the integral. Of a failed request only the time from *intended* to failure is known, so its time in flight lies
-//! between 0 and that. The two terms at the edges are not known either: each request in flight at an edge has behind it, on average,
-//! E[S²]/2E[S] (the age seen at a random instant); twice that is allowed for.
+//! between 0 and that. The two terms at the edges are not known either: each of the n requests in flight at an edge has behind it, on
+//! average, E[S²]/2E[S] (the age seen at a random instant). Twice that is allowed for each, and for their scatter √n times the
+//! longest service time: a single slow request at an edge weighs much in a phase that has few.
 
 use super::{Check, Validity, residual};
 use crate::model::{Cell, Phase, Trial};
@@ -35,7 +36,9 @@ pub(super) fn law(trial: &Trial, phase: &Phase) -> Option<Check> {
     let service: f64 = whole.iter().map(|s| s.value.service_ns).sum();
     let failures: f64 = whole.iter().map(|s| s.value.failure_ns).sum();
     let before = trial.cells.before(crate::unit::RunTime(first.from.0.saturating_sub(1)));
-    let edges = edges(&whole, before) * residual(&phase.service);
+    let cut = edges(&whole, before);
+    let longest = phase.service.max().map_or(0.0, |longest| longest.0 as f64);
+    let edges = cut * residual(&phase.service) + cut.sqrt() * longest;
     let scale = integral.max(service).max(1.0);
     let off = if integral < service { service - integral } else { (integral - service - failures).max(0.0) };
     let beyond = (off - edges).max(0.0) / scale;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lab_core::control::LoadState;
 use reqwest::Client;
+use secrecy::SecretString;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -12,9 +14,14 @@ use super::limit::Limit;
 use super::probe::{Readiness, watch_readiness};
 use super::process::{Process, Shared, tail};
 use crate::proc::ProcessRef;
+use crate::{GeneratorAddress, GeneratorClient};
 
 /// How long generators may take to acknowledge a list before a replica that is not on it is terminated all the same.
 const OFF_THE_LIST: Duration = Duration::from_secs(2);
+/// How long a generator may still drive its share, which the conductor deals to others once it is off the list.
+const LOAD_OVER: Duration = Duration::from_secs(4);
+/// Between two looks at a generator that is about to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a replica is told. Only the last order counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +58,8 @@ pub(super) struct Replica {
     pub(super) announce_limit: Duration,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) in_force: watch::Receiver<u64>,
+    /// Of a generator: the token of its control API.
+    pub(super) token: Option<SecretString>,
     pub(super) reports: mpsc::Sender<(String, Report)>,
 }
 
@@ -63,20 +72,21 @@ impl Replica {
     }
 
     async fn live(&mut self) -> String {
+        let mut address = None;
         let mut process = match Process::start(&self.shared, &self.template, &self.name).await {
             Ok(process) => process,
             Err(error) => return chain(&error),
         };
-        let exit = match self.serve(&mut process).await {
+        let exit = match self.serve(&mut process, &mut address).await {
             Some(exit) => exit,
-            None => self.end(&mut process).await,
+            None => self.end(&mut process, address).await,
         };
         process.clear(&self.shared).await;
         exit
     }
 
     /// Until it ends by itself (its exit) or is told to (None).
-    async fn serve(&mut self, process: &mut Process) -> Option<String> {
+    async fn serve(&mut self, process: &mut Process, known: &mut Option<String>) -> Option<String> {
         let mut orders = self.orders.clone();
         let announced = tokio::select! {
             announced = process.announced(self.announce_limit) => announced,
@@ -86,6 +96,7 @@ impl Replica {
             Ok(address) => address,
             Err(why) => return Some(self.never_announced(process, &why).await),
         };
+        *known = Some(address.clone());
         let started =
             Report::Started { process: process.identity, address: address.clone(), limit: Arc::clone(&process.limit) };
         self.report(started).await;
@@ -113,12 +124,21 @@ impl Replica {
         }
     }
 
-    async fn end(&mut self, process: &mut Process) -> String {
+    async fn end(&mut self, process: &mut Process, address: Option<String>) -> String {
         let Order::Terminate { version, limit } = *self.orders.borrow() else { return process.kill().await };
         tokio::select! {
             exit = process.ended() => return exit,
             // Late or not, it ends now; the pusher warns of a late list.
             _ = timeout(OFF_THE_LIST, self.in_force.wait_for(|in_force| *in_force >= version)) => {}
+        }
+        if let (Some(address), Some(token)) = (address, self.token.clone()) {
+            let url = format!("http://{address}");
+            let generator = GeneratorAddress { replica: self.name.clone(), url, token };
+            tokio::select! {
+                exit = process.ended() => return exit,
+                // Whoever drives it has had its time; what it still sends ends with it.
+                _ = timeout(LOAD_OVER, load_is_over(&generator)) => {}
+            }
         }
         process.terminate(limit).await
     }
@@ -127,6 +147,17 @@ impl Replica {
         if self.reports.send((self.name.clone(), report)).await.is_err() {
             tracing::debug!(replica = self.name, "its workload ended before it");
         }
+    }
+}
+
+/// Ends when a generator drives nothing any more, or cannot be asked.
+async fn load_is_over(generator: &GeneratorAddress) {
+    let Ok(client) = GeneratorClient::new(generator) else { return };
+    while let Ok(status) = client.status().await {
+        if matches!(status.state, LoadState::Idle | LoadState::Finished) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

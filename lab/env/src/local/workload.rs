@@ -169,6 +169,7 @@ impl State {
             announce_limit: self.workload.limits.announce,
             orders: taken,
             in_force: self.in_force(),
+            token: self.workload.published.generators.as_ref().map(|(_, token)| token.clone()),
             reports: self.reports.clone(),
         };
         self.members.push(Member::new(name.clone(), orders));

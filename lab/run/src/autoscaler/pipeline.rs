@@ -170,8 +170,9 @@ type Gauges<'a> = Option<&'a (Instant, BTreeMap<String, f64>)>;
 
 fn external(metric: &Metric, target: TotalTarget, value: Option<(i64, Span)>) -> Read {
     let values = value.iter().map(|(value, _)| *value).collect();
+    let unit = if matches!(metric, Metric::QueueDepth(_)) { "" } else { " (ms)" };
     Read {
-        metric: Input::External { name: Some(metric.name().to_owned()), target, values },
+        metric: Input::External { name: Some(format!("{}{unit}", metric.name())), target, values },
         age: value.map(|(_, age)| age),
     }
 }
