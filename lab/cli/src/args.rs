@@ -235,11 +235,14 @@ pub struct Serve {
 #[derive(Debug, Subcommand)]
 pub enum Service {
     /// Users: POST /create, GET /get?id=1
-    UserService(user_service::Config),
+    #[command(name = "user-service")]
+    User(user_service::Config),
     /// Messages: POST /send, GET /messages?user=1
-    MessageService(message_service::Config),
+    #[command(name = "message-service")]
+    Message(message_service::Config),
     /// Load: the control API
-    LoadGenerator(load_generator::Config),
+    #[command(name = "load-generator")]
+    Load(load_generator::Config),
 }
 
 /// `lab doctor`

@@ -6,17 +6,17 @@ use crate::error::{Code, LabError};
 /// Runs it until it is told to stop.
 pub fn run(args: Serve) -> Result<Code, LabError> {
     let serve = match &args.service {
-        Service::UserService(config) => &config.serve,
-        Service::MessageService(config) => &config.serve,
-        Service::LoadGenerator(config) => &config.serve,
+        Service::User(config) => &config.serve,
+        Service::Message(config) => &config.serve,
+        Service::Load(config) => &config.serve,
     };
     let failed = |error| LabError::failed("the service could not go on", error);
     let runtime = serve.runtime().map_err(failed)?;
     let served = runtime.block_on(async {
         match args.service {
-            Service::UserService(config) => user_service::run(config).await,
-            Service::MessageService(config) => message_service::run(config).await,
-            Service::LoadGenerator(config) => load_generator::run(config).await,
+            Service::User(config) => user_service::run(config).await,
+            Service::Message(config) => message_service::run(config).await,
+            Service::Load(config) => load_generator::run(config).await,
         }
     });
     served.map_err(failed)?;
