@@ -13,7 +13,7 @@ mod reap;
 mod report;
 mod runs;
 mod serve;
-pub mod spec;
+mod spec;
 mod status;
 mod up;
 

@@ -62,7 +62,7 @@ enum Kind {
     /// The user's input; the text says what is wrong with it.
     Input(String),
     /// All that is wrong with a spec.
-    Spec(crate::cmd::spec::BrokenSpec),
+    Spec(crate::broken::BrokenSpec),
     /// Something below failed.
     Failed { doing: String, source: Box<dyn std::error::Error + Send + Sync>, code: Code },
 }
@@ -74,7 +74,7 @@ impl LabError {
     }
 
     /// A spec that cannot be run.
-    pub fn spec(broken: crate::cmd::spec::BrokenSpec) -> Self {
+    pub fn spec(broken: crate::broken::BrokenSpec) -> Self {
         Self { kind: Kind::Spec(broken), hint: None }
     }
 

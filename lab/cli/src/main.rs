@@ -1,6 +1,7 @@
 //! The binary `lab`: words in, exit code out. What a verb does is in its file under `cmd/`; everything below it lives in the libraries.
 
 mod args;
+mod broken;
 mod catalogue;
 mod cmd;
 mod error;

@@ -1,10 +1,10 @@
-//! SIGINT, SIGTERM and SIGHUP become requests to stop: the first drains and reports, the second tears down, the third leaves.
+//! SIGINT, SIGTERM and SIGHUP become requests to stop: the first drains and reports, the second tears down, the third leaves. The run
+//! itself tells of them.
 
 use lab_run::Interrupt;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::LabError;
-use crate::out;
 
 /// Listens from now on; each signal raises the interrupt.
 ///
@@ -16,15 +16,7 @@ pub fn listen(interrupt: &Interrupt) -> Result<(), LabError> {
         let interrupt = interrupt.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                let told = match interrupt.raise() {
-                    1 => {
-                        "stopping: load ends, what is in flight is finished, then everything is removed and reported; \
-                          once more tears down at once"
-                    }
-                    2 => "tearing down; once more leaves everything as it is",
-                    _ => "leaving",
-                };
-                out::talk(told);
+                interrupt.raise();
             }
         });
     }

@@ -10,7 +10,6 @@ use crate::model::{Model, Trial};
 use crate::validity::{self, Validity};
 use crate::words;
 
-pub(crate) use measure::planned;
 pub use measure::{Measured, followed, measure};
 
 /// Whether an expectation holds.

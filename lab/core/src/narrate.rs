@@ -33,9 +33,15 @@ fn sentence(kind: &Kind) -> Option<String> {
         Kind::Fidelity { subject, grade, note } => fidelity(subject, *grade, note),
         Kind::Warning { text } => format!("warning: {text}"),
         Kind::Note { text } => format!("note: {text}"),
-        Kind::Interrupted { count: 1 } => "interrupted: finishing what is in flight, then reporting".to_owned(),
-        Kind::Interrupted { count: 2 } => "interrupted again: taking everything down now".to_owned(),
-        Kind::Interrupted { .. } => "interrupted a third time: leaving at once".to_owned(),
+        Kind::Interrupted { count: 1 } => {
+            "interrupted: finishing what is in flight, then reporting; once more tears everything down".to_owned()
+        }
+        Kind::Interrupted { count: 2 } => {
+            "interrupted again: taking everything down now; once more leaves that to the reaper".to_owned()
+        }
+        Kind::Interrupted { .. } => {
+            "interrupted a third time: leaving; the reaper ends what runs, lab clean makes sure of it".to_owned()
+        }
         Kind::TrialEnded { outcome, error } => ended("trial", *outcome, error.as_deref()),
         Kind::LeftBehind { things, remedy } => format!("left running: {}; remove with `{remedy}`", list(things)),
         Kind::RunEnded { outcome } => ended("run", *outcome, None),

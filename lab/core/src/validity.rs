@@ -218,7 +218,7 @@ fn offered(model: &Model, trial: &Trial, index: u32, phase: &Phase) -> Option<Ch
     if phase.ended.is_none() || !trial.changes.is_empty() {
         return None;
     }
-    let planned = crate::judge::planned(&spec.rate, spec.length);
+    let planned = spec.rate.planned(spec.length);
     let offered = phase.ledger().offered as f64;
     let off = (offered - planned).abs();
     let scatter = if load.arrivals == crate::spec::Arrivals::Poisson { 4.0 * planned.sqrt() } else { 1.0 };

@@ -102,6 +102,7 @@ impl Hold {
         let request =
             MakerRequest { spec: &self.info.spec, lab: self.name.clone(), run: &self.dir, events: events.clone() };
         let environment = (self.make)(request)?;
+        let announcing = tokio::spawn(self.interrupt.clone().announce(events.clone()));
         let holding = Holding {
             info: self.info,
             name: self.name,
@@ -115,6 +116,7 @@ impl Hold {
             finished = holding.run(ready) => Some(finished),
             () = conductor.failed() => None,
         };
+        announcing.abort();
         conductor.finish().await?;
         finished.ok_or(RunError::ConductorGone)?
     }

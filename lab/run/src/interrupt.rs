@@ -1,5 +1,7 @@
 //! How often the user asked to stop: 1 drains and reports, 2 tears down, 3 leaves.
 
+use lab_core::event::Kind;
+use lab_env::{EventSink, Seen};
 use tokio::sync::watch;
 
 /// A counter that every wait can listen to. Clones share it.
@@ -37,6 +39,17 @@ impl Interrupt {
         // The sender lives as long as `self`, so waiting cannot fail while we are here.
         if seen.wait_for(|count| *count >= level).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Tells of every request as it comes. Ends only when nobody takes events any more.
+    pub async fn announce(self, events: EventSink) {
+        for count in 1.. {
+            self.reached(count).await;
+            let seen = Seen { src: "user".to_owned(), at: None, kind: Kind::Interrupted { count } };
+            if events.send(seen).await.is_err() {
+                return;
+            }
         }
     }
 

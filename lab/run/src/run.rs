@@ -62,12 +62,14 @@ impl Run {
         let clock = RunClock::start();
         let conductor = Conductor::start(&self.dir.journal(), clock, self.sinks)?;
         let events = conductor.events.clone();
+        let announcing = tokio::spawn(self.interrupt.clone().announce(events.clone()));
         let trials =
             Trials { info: self.info, dir: self.dir, make: self.make, interrupt: self.interrupt, clock, events };
         let finished = tokio::select! {
             finished = trials.run() => Some(finished),
             () = conductor.failed() => None,
         };
+        announcing.abort();
         conductor.finish().await?;
         finished.ok_or(RunError::ConductorGone)?
     }

@@ -26,6 +26,7 @@ mod listen;
 pub mod metrics;
 mod probes;
 pub mod query;
+pub mod reads;
 mod routes;
 mod serve;
 mod service;

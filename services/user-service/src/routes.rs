@@ -110,22 +110,14 @@ async fn read(
 
 /// Keeps the gauges of store and cache fresh.
 pub(crate) fn observe(builder: Builder, store: &Arc<dyn Store>, reader: &Arc<ReadThrough>) -> Builder {
-    let metrics = builder.metrics();
-    metrics.describe("lab_store_rows", "Rows in the store");
-    metrics.describe("lab_cache_hits_total", "Reads answered from the cache");
-    metrics.describe("lab_cache_misses_total", "Reads that the cache did not have");
-    let rows = metrics.gauge("lab_store_rows", &[("table", Table::Users.name())]);
-    let hits = metrics.counter("lab_cache_hits_total", &[]);
-    let misses = metrics.counter("lab_cache_misses_total", &[]);
     let (store, reader) = (store.clone(), reader.clone());
-    builder.on_scrape(move || {
+    let stats = move || {
         let stats = reader.stats();
-        hits.absolute(stats.hits);
-        misses.absolute(stats.misses);
-        let (store, rows) = (store.clone(), rows.clone());
-        async move {
-            // A store that does not answer makes a gap, not a wrong number.
-            rows.set(store.count(Table::Users).await.map_or(f64::NAN, |count| count as f64));
-        }
-    })
+        (stats.hits, stats.misses)
+    };
+    let rows = move || {
+        let store = store.clone();
+        async move { store.count(Table::Users).await.ok() }
+    };
+    kit::reads::observe(builder, Table::Users.name(), stats, rows)
 }

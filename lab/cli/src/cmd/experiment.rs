@@ -7,6 +7,7 @@ use lab_core::event::{Outcome, RunInfo};
 use lab_core::plan::Plan;
 use lab_core::spec::{EnvironmentKind, Experiment, Spec};
 use lab_core::templates;
+use lab_core::words;
 use lab_env::{EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits};
 use lab_run::{Finished, Interrupt, Maker, Run, RunDir};
 
@@ -25,7 +26,8 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
     let plan = Plan::of(&experiment);
     let dir = new_run(&settings, &experiment.spec.name)?;
     out::talk(&format!("{}: {}", experiment.spec.name, experiment.spec.question));
-    out::talk(&format!("{} trials, about {}; journal in {}", plan.order.len(), plan.wall, dir.path().display()));
+    let trials = words::plural(plan.order.len() as u64, "trial");
+    out::talk(&format!("{trials}, about {}; journal in {}", plan.wall, dir.path().display()));
     let info = run_info(&dir, &experiment, &plan);
     dir.write_info(&info).map_err(|e| LabError::failed("cannot write the run", e))?;
 

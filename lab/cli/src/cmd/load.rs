@@ -41,6 +41,10 @@ pub fn run(args: Load) -> Result<Code, LabError> {
     if stop.load(std::sync::atomic::Ordering::Relaxed) {
         return Ok(Code::Interrupted);
     }
+    if summary.ledger.offered > 0 && summary.ledger.completed == 0 {
+        out::talk(&format!("hint: nothing was answered well; is something listening at {}?", options.url));
+        return Ok(Code::EnvironmentFailed);
+    }
     Ok(if summary.validity == Validity::Invalid { Code::Invalid } else { Code::Ok })
 }
 

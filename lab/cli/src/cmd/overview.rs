@@ -8,8 +8,7 @@ use crate::error::{Code, LabError};
 use crate::out;
 use crate::settings::Settings;
 
-const VERBS: &str = "\
-  lab experiment NAME     run all trials of an experiment and write its report
+const VERBS: &str = "  lab experiment NAME     run all trials of an experiment and write its report
   lab plan NAME           what that would create, for how long
   lab up / down / status  services to try by hand, and their removal
   lab load URL            the load engine alone
@@ -25,11 +24,10 @@ pub fn run(settings: &Settings) -> Result<Code, LabError> {
         text.push_str(&format!("  {:<24}{question}\n", bundled.name));
     }
     let runs = list_runs(&settings.runs).map_err(|e| LabError::failed("cannot list runs", e))?;
-    if !runs.is_empty() {
-        text.push_str("\nnewest runs\n");
-        for run in runs.iter().rev().take(3) {
-            text.push_str(&format!("  {}\n", run.path().join("report.md").display()));
-        }
+    let reports = runs.iter().rev().map(|run| run.path().join("report.md")).filter(|report| report.is_file());
+    let newest: Vec<_> = reports.take(3).map(|report| format!("  {}\n", report.display())).collect();
+    if !newest.is_empty() {
+        text.push_str(&format!("\nnewest reports\n{}", newest.concat()));
     }
     text.push_str(&format!("\nverbs\n{VERBS}\n"));
     out::data(&text)?;

@@ -2,6 +2,7 @@
 
 use lab_core::plan::Plan;
 use lab_core::spec::{Experiment, Shape};
+use lab_core::words;
 use lab_env::Finding;
 
 use super::experiment::local;
@@ -55,9 +56,9 @@ fn rate(shape: &Shape) -> String {
 fn text(experiment: &Experiment, plan: &Plan, findings: &[Finding]) -> String {
     let spec = &experiment.spec;
     let mut text = format!("{}: {}\n", spec.name, spec.question);
-    let trials = plan.order.len();
+    let trials = words::plural(plan.order.len() as u64, "trial");
     text.push_str(&format!(
-        "{trials} trials in about {}, {:.2} USD; the budget is {} and {:.2} USD\n",
+        "{trials} in about {}, {:.2} USD; the budget is {} and {:.2} USD\n",
         plan.wall, plan.usd, plan.budget.wall, plan.budget.usd
     ));
     for variant in &plan.variants {

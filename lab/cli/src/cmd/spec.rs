@@ -1,24 +1,15 @@
 //! From what was typed to an experiment: a bundled name or a file, with settings; everything that is wrong with it at once.
 
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lab_core::nearest::nearest;
-use lab_core::spec::{Diagnostic, Experiment, MAX_SPEC_BYTES, Place, Set, parse};
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity};
+use lab_core::spec::{Experiment, MAX_SPEC_BYTES, Set, parse};
 
 use crate::args::{EnvName, SpecArgs};
+use crate::broken::BrokenSpec;
 use crate::catalogue::BUNDLED;
 use crate::error::LabError;
-
-/// All that is wrong with a spec, with its text.
-#[derive(Debug)]
-pub struct BrokenSpec {
-    file: String,
-    text: String,
-    diagnostics: Vec<Diagnostic>,
-}
 
 /// A spec's text, what it is called, and where the files are that it names.
 struct Source {
@@ -107,66 +98,4 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
     }
     let bytes = fs::read(path)?;
     String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
-}
-
-impl fmt::Display for BrokenSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.diagnostics.len();
-        let noun = if count == 1 { "error" } else { "errors" };
-        write!(f, "{} has {count} {noun}", self.file)?;
-        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(110);
-        for diagnostic in &self.diagnostics {
-            let mut drawn = String::new();
-            handler.render_report(&mut drawn, &Shown::new(self, diagnostic))?;
-            write!(f, "\n\n{}: {}", diagnostic.place, diagnostic.message)?;
-            if matches!(diagnostic.place, Place::File { .. }) {
-                write!(f, "\n{}", snippet(&drawn))?;
-            }
-            if let Some(help) = &diagnostic.help {
-                write!(f, "\n  help: {help}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The drawn lines of source alone: place, message and help have their own lines.
-fn snippet(drawn: &str) -> String {
-    let lines = drawn.lines().skip_while(|line| !line.contains("╭─")).skip(1).take_while(|line| !line.contains("╰─"));
-    lines.map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
-/// A diagnostic in the drawing library's words.
-#[derive(Debug)]
-struct Shown {
-    source: NamedSource<String>,
-    inner: MietteDiagnostic,
-}
-
-impl Shown {
-    fn new(broken: &BrokenSpec, diagnostic: &Diagnostic) -> Self {
-        let mut inner = MietteDiagnostic::new(diagnostic.message.clone()).with_severity(Severity::Error);
-        if let Place::File { span, .. } = &diagnostic.place {
-            inner = inner.with_label(LabeledSpan::underline(span.clone()));
-        }
-        Self { source: NamedSource::new(&broken.file, broken.text.clone()), inner }
-    }
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl std::error::Error for Shown {}
-
-impl miette::Diagnostic for Shown {
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.inner.labels()
-    }
 }

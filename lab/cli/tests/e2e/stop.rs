@@ -52,7 +52,7 @@ fn ctrl_c_twice_tears_down_at_once() {
     let bench = Bench::new();
     let mut lab = under_load(&bench);
     lab.signal(libc::SIGINT);
-    lab.says("once more tears down");
+    lab.says("once more tears everything down");
     lab.signal(libc::SIGINT);
     assert_eq!(lab.ends_within(Duration::from_secs(30)), Some(130), "{}", lab.said());
     assert!(bench.processes().is_empty(), "something runs on");

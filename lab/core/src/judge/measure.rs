@@ -6,7 +6,7 @@ use crate::episode::{Recovery, STAYING, recovery};
 use crate::expect::{Expectation, Measure};
 use crate::ledger::Ledger;
 use crate::model::{Delivered, Model, Phase, Trial, Workload};
-use crate::spec::{Shape, Spec};
+use crate::spec::Spec;
 use crate::unit::{RunTime, Span};
 use crate::words;
 
@@ -94,7 +94,7 @@ fn scope<'a>(model: &Model, trial: &'a Trial, phase: Option<&str>) -> Option<Sco
         trial.phases.iter().filter(|(i, p)| wanted(**i, &p.name)).map(|(i, p)| (*i, p)).collect();
     let planned = load.filter(|_| trial.changes.is_empty()).map(|load| {
         let mine = load.phases.iter().enumerate().filter(|(i, p)| wanted(*i as u32, &p.name));
-        mine.map(|(_, p)| planned(&p.rate, p.length)).sum()
+        mine.map(|(_, p)| p.rate.planned(p.length)).sum()
     });
     let expected = load.map_or(phases.len(), |load| {
         load.phases.iter().enumerate().filter(|(i, p)| wanted(*i as u32, &p.name)).count()
@@ -103,15 +103,6 @@ fn scope<'a>(model: &Model, trial: &'a Trial, phase: Option<&str>) -> Option<Sco
     let until = phases.iter().filter_map(|(_, p)| p.window(trial.latest)).map(|(_, to)| to).max()?;
     let over = phases.len() >= expected && phases.iter().all(|(_, p)| p.ended.is_some());
     Some(Scope { complete: over && trial.complete(), phases, planned, from, until })
-}
-
-/// Requests that a shape calls for over a length, on average.
-pub(crate) fn planned(shape: &Shape, length: Span) -> f64 {
-    match shape {
-        Shape::Constant(rate) => rate.0 * length.as_secs_f64(),
-        Shape::Ramp { from, to } => (from.0 + to.0) / 2.0 * length.as_secs_f64(),
-        Shape::Trace { offsets, .. } => offsets.iter().filter(|o| **o < length).count() as f64,
-    }
 }
 
 impl Scope<'_> {

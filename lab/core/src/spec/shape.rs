@@ -45,6 +45,15 @@ impl Shape {
             Self::Trace { .. } => Rate(0.0),
         }
     }
+
+    /// Requests that it calls for over `length`, on average.
+    pub fn planned(&self, length: Span) -> f64 {
+        match self {
+            Self::Constant(rate) => rate.0 * length.as_secs_f64(),
+            Self::Ramp { from, to } => (from.0 + to.0) / 2.0 * length.as_secs_f64(),
+            Self::Trace { offsets, .. } => offsets.iter().filter(|offset| **offset < length).count() as f64,
+        }
+    }
 }
 
 #[cfg(test)]

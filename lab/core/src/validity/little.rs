@@ -37,8 +37,7 @@ pub(super) fn law(trial: &Trial, phase: &Phase) -> Option<Check> {
     let failures: f64 = whole.iter().map(|s| s.value.failure_ns).sum();
     let before = trial.cells.before(crate::unit::RunTime(first.from.0.saturating_sub(1)));
     let cut = edges(&whole, before);
-    let longest = phase.service.max().map_or(0.0, |longest| longest.0 as f64);
-    let edges = cut * residual(&phase.service) + cut.sqrt() * longest;
+    let edges = cut * residual_before(trial, phase) + cut.sqrt() * longest_before(trial, phase);
     let scale = integral.max(service).max(1.0);
     let off = if integral < service { service - integral } else { (integral - service - failures).max(0.0) };
     let beyond = (off - edges).max(0.0) / scale;
@@ -65,6 +64,20 @@ pub(super) fn law(trial: &Trial, phase: &Phase) -> Option<Check> {
         grade,
         reason: reason.to_owned(),
     })
+}
+
+/// This phase and the one before it: what is in flight at the first edge was called for by that one.
+fn around<'a>(trial: &'a Trial, phase: &'a Phase) -> impl Iterator<Item = &'a Phase> {
+    let earlier = trial.phases.values().filter(|p| p.started < phase.started);
+    [phase].into_iter().chain(earlier.max_by_key(|p| p.started))
+}
+
+fn residual_before(trial: &Trial, phase: &Phase) -> f64 {
+    around(trial, phase).map(|p| residual(&p.service)).fold(0.0, f64::max)
+}
+
+fn longest_before(trial: &Trial, phase: &Phase) -> f64 {
+    around(trial, phase).filter_map(|p| p.service.max()).map(|longest| longest.0 as f64).fold(0.0, f64::max)
 }
 
 /// Requests in flight at the edges of every unbroken row of seconds.
