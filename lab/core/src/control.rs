@@ -187,6 +187,9 @@ pub struct Sample {
     pub in_flight_ns: u64,
     /// Requests waiting for a connection at the end of the stretch.
     pub queued: u64,
+    /// Most requests that waited for a connection at any moment of the stretch.
+    #[serde(default)]
+    pub longest_queue: u64,
     /// Requests in flight at the end of the stretch.
     pub in_flight: u64,
     /// CPU time of the generator's process in the stretch, nanoseconds.

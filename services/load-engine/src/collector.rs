@@ -125,6 +125,7 @@ impl Gathering {
             phases: merged.phases.into_iter().map(|p| phase_sample(p, &self.info.operations)).collect(),
             in_flight_ns: merged.in_flight_ns,
             queued: self.inboxes.iter().map(|i| i.queued).sum(),
+            longest_queue: merged.longest_queue,
             in_flight: self.inboxes.iter().map(|i| i.in_flight).sum(),
             cpu_ns: cpu_ns.saturating_sub(self.cpu_ns),
             longest_turn_ns: merged.longest_turn_ns,

@@ -98,6 +98,8 @@ impl Driver {
                 None => self.recorder.dropped(&arrival),
             }
         }
+        // Nothing else makes the queue longer, and the loop above never shortens it.
+        self.recorder.waiting(self.queued());
         self.pump(now_ns);
     }
 

@@ -18,6 +18,7 @@ pub(crate) struct Stretch {
     pub(crate) endpoints: Vec<Option<Box<EndpointRecord>>>,
     pub(crate) in_flight_ns: u64,
     pub(crate) queued: u64,
+    pub(crate) longest_queue: u64,
     pub(crate) in_flight: u64,
     pub(crate) longest_turn_ns: u64,
     pub(crate) last: bool,
@@ -170,6 +171,11 @@ impl Recorder {
         self.totals.unfinished -= 1;
     }
 
+    /// So many requests wait for a connection after the queue has grown.
+    pub(crate) fn waiting(&mut self, queued: u64) {
+        self.stretch.longest_queue = self.stretch.longest_queue.max(queued);
+    }
+
     /// A turn of the loop, or a sleep that overslept, took so long.
     pub(crate) fn turn(&mut self, length_ns: u64) {
         self.stretch.longest_turn_ns = self.stretch.longest_turn_ns.max(length_ns);
@@ -178,7 +184,7 @@ impl Recorder {
     /// Ends the stretch and begins the next.
     pub(crate) fn cut(&mut self, now_ns: u64, queued: u64, last: bool) -> Stretch {
         self.integrate(now_ns);
-        let next = Stretch { from_ns: now_ns, ..Stretch::default() };
+        let next = Stretch { from_ns: now_ns, longest_queue: queued, ..Stretch::default() };
         let mut done = std::mem::replace(&mut self.stretch, next);
         done.to_ns = now_ns;
         done.queued = queued;
@@ -222,6 +228,7 @@ impl Stretch {
     /// Adds a stretch of another worker, or a later one of the same.
     pub(crate) fn merge(&mut self, other: Self) {
         self.in_flight_ns = self.in_flight_ns.saturating_add(other.in_flight_ns);
+        self.longest_queue = self.longest_queue.max(other.longest_queue);
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
         for record in other.phases {
             match self.phases.iter_mut().find(|p| p.phase == record.phase) {

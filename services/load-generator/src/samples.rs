@@ -159,6 +159,7 @@ mod tests {
             phases: vec![],
             in_flight_ns: 0,
             queued: 0,
+            longest_queue: 0,
             in_flight: 0,
             cpu_ns: 0,
             longest_turn_ns: 0,

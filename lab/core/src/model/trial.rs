@@ -207,7 +207,7 @@ impl Trial {
         generator.cpu_ns = generator.cpu_ns.saturating_add(sample.cpu_ns);
         generator.over = Span(generator.over.0.saturating_add(over.0));
         generator.longest_turn = generator.longest_turn.max(Span(sample.longest_turn_ns));
-        let queue_empty = generator.queued == 0 && sample.queued == 0;
+        let queue_empty = generator.queued == 0 && sample.longest_queue == 0 && sample.queued == 0;
         generator.queued = sample.queued;
         let read: Vec<_> = sample.phases.iter().map(ReadSample::of).collect();
         self.add_to_cell(zero, sample, &read);

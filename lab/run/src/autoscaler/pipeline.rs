@@ -159,7 +159,7 @@ impl Pipeline {
 
     fn depth(&self, gauges: Gauges<'_>, now: Instant) -> Option<(i64, Span)> {
         let (at, values) = gauges?;
-        let depth = values.get("queue-depth")?;
+        let depth = values.get("queue-depth").filter(|depth| depth.is_finite())?;
         let fresh = now.saturating_duration_since(*at) <= self.window;
         fresh.then(|| ((depth * 1000.0).round() as i64, age(now, *at)))
     }
@@ -217,6 +217,7 @@ mod tests {
             phases: vec![phase],
             in_flight_ns: 0,
             queued: 0,
+            longest_queue: 0,
             in_flight: 0,
             cpu_ns: 0,
             longest_turn_ns: 0,
@@ -275,5 +276,7 @@ mod tests {
         let read = |at| pipeline.read(&Metric::QueueDepth(10), &[], Some(&gauges), at);
         assert!(matches!(read(start).metric, Input::External { values, .. } if values == [42_000]));
         assert!(read(start + Duration::from_secs(30)).age.is_none());
+        let unknown = (start, BTreeMap::from([("queue-depth".to_owned(), f64::NAN)]));
+        assert!(pipeline.read(&Metric::QueueDepth(10), &[], Some(&unknown), start).age.is_none());
     }
 }
