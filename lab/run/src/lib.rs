@@ -9,6 +9,7 @@ mod error;
 mod fleet;
 mod gauges;
 mod hold;
+mod http;
 mod interrupt;
 mod listen;
 mod observe;

@@ -36,7 +36,10 @@ pub struct Watcher {
 impl Watcher {
     /// Looks once a second.
     pub async fn run(self) {
-        let mut reader = Gauges::new();
+        let mut reader = match Gauges::new() {
+            Ok(reader) => reader,
+            Err(error) => return tracing::warn!(workload = self.workload, %error, "not watched"),
+        };
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.stop.run_until_cancelled(tick.tick()).await.is_some() {
@@ -63,10 +66,7 @@ impl Watcher {
         if endpoints.is_empty() {
             return true;
         }
-        let values = reader.read(&endpoints).await;
-        if values.is_empty() {
-            return true;
-        }
+        let Some(values) = reader.read(&endpoints).await else { return true };
         self.gauges.send_replace(Some((Instant::now(), values.clone())));
         self.tell(Kind::Gauges { workload: self.workload.clone(), values }).await
     }

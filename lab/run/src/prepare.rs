@@ -7,6 +7,7 @@ use lab_core::control::Endpoint;
 use lab_core::spec::{Spec, Target};
 
 use crate::error::RunError;
+use crate::http;
 
 /// Requests under way at once: enough to share commits, too few to be a load.
 const AT_ONCE: usize = 8;
@@ -24,7 +25,7 @@ pub async fn rows(spec: &Spec, endpoints: &[Endpoint]) -> Result<(), RunError> {
     let failed = |problem: String| RunError::Prepare { service: load.target.name(), problem };
     let endpoint = endpoints.first().ok_or_else(|| failed("no replica is ready".to_owned()))?;
     let url = format!("http://{}/create", endpoint.address);
-    let client = reqwest::Client::builder().timeout(PER_ROW).build().map_err(|e| failed(e.to_string()))?;
+    let client = http::client(PER_ROW).map_err(|e| failed(e.to_string()))?;
     let created = stream::iter(1..=load.prepare).map(|n| create(&client, &url, n)).buffer_unordered(AT_ONCE);
     let mut created = std::pin::pin!(created);
     while let Some(result) = created.next().await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lab_core::event::{Kind, Outcome, StepName, TrialInfo};
-use lab_core::spec::{Spec, Target};
+use lab_core::spec::{CreateMode, Spec, Target};
 use lab_core::templates;
 use lab_core::unit::Span;
 use lab_env::{Environment, EventSink, Seen};
@@ -90,6 +90,11 @@ impl Trial {
         let step = Step::begin(&self.events, StepName::Prepare).await?;
         let prepared = self.interrupt.or(1, prepare::rows(&self.spec, &endpoints)).await;
         prepared.ok_or(RunError::Interrupted)??;
+        let queued = is_queued(&self.spec, load.target);
+        if queued {
+            let emptied = self.queue_empty(attendants, load.target, QUEUE_DRAIN, "before");
+            self.interrupt.or(1, emptied).await.ok_or(RunError::Interrupted)??;
+        }
         let before = attendants.rows(load.target, FRESH).await;
         step.end().await?;
 
@@ -107,7 +112,7 @@ impl Trial {
         step.end().await?;
 
         let step = Step::begin(&self.events, StepName::Drain).await?;
-        let drained = self.interrupt.or(2, self.deliveries(attendants, load.target, before, &driven)).await;
+        let drained = self.interrupt.or(2, self.deliveries(attendants, load.target, queued, before, &driven)).await;
         drained.ok_or(RunError::Interrupted)??;
         step.end().await?;
         Ok(if driven.interrupted { Outcome::Interrupted } else { Outcome::Completed })
@@ -118,6 +123,7 @@ impl Trial {
         &self,
         attendants: &Attendants,
         target: Target,
+        queued: bool,
         before: Option<f64>,
         driven: &Driven,
     ) -> Result<(), RunError> {
@@ -126,9 +132,8 @@ impl Trial {
             Target::MessageService => ("send", "messages"),
         };
         let limit = if driven.interrupted { QUEUE_DRAIN / 6 } else { QUEUE_DRAIN };
-        if !attendants.queue_empty(target, limit).await {
-            let text = format!("the queue of {} was not empty {limit:?} after the load", target.name());
-            self.tell(Kind::Warning { text }).await?;
+        if queued {
+            self.queue_empty(attendants, target, limit, "after").await?;
         }
         let (Some(before), Some(after)) = (before, attendants.rows(target, FRESH).await) else { return Ok(()) };
         let delivered = Kind::Delivered {
@@ -139,6 +144,21 @@ impl Trial {
             applied: (after - before).max(0.0) as u64,
         };
         self.tell(delivered).await
+    }
+
+    /// Waits until the target's queue is empty, and warns when it does not become so.
+    async fn queue_empty(
+        &self,
+        attendants: &Attendants,
+        target: Target,
+        limit: Duration,
+        when: &str,
+    ) -> Result<(), RunError> {
+        if attendants.queue_empty(target, limit).await {
+            return Ok(());
+        }
+        let text = format!("the queue of {} was not seen empty within {limit:?} {when} the load", target.name());
+        self.tell(Kind::Warning { text }).await
     }
 
     async fn take_down(&self) -> Result<(), RunError> {
@@ -196,6 +216,14 @@ pub async fn bring_up(events: &EventSink, environment: &Arc<dyn Environment>, sp
     step.end().await
 }
 
+/// Whether what the target acknowledges is applied later, from a queue.
+fn is_queued(spec: &Spec, target: Target) -> bool {
+    match target {
+        Target::MessageService => true,
+        Target::UserService => spec.services.user_service.as_ref().is_some_and(|u| u.create == CreateMode::Queued),
+    }
+}
+
 impl Attendants {
     /// Starts a watcher for every workload and an autoscaler for every one that asks for it.
     ///
@@ -247,12 +275,10 @@ impl Attendants {
         self.after(target, Instant::now(), deadline, |values| values.get("rows").copied()).await
     }
 
-    /// True when the target has no queue, or when it ran empty within the limit.
+    /// True when the target's queue was seen empty within the limit. A depth that is missing is not known yet.
     async fn queue_empty(&self, target: Target, limit: Duration) -> bool {
-        let empty = |values: &BTreeMap<String, f64>| match values.get("queue-depth") {
-            Some(depth) => (*depth == 0.0).then_some(()),
-            None => Some(()),
-        };
+        let empty =
+            |values: &BTreeMap<String, f64>| values.get("queue-depth").filter(|depth| **depth == 0.0).map(|_| ());
         self.after(target, Instant::now(), limit, empty).await.is_some()
     }
 
