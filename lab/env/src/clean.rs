@@ -61,6 +61,14 @@ pub fn clean(home: &Home) -> Result<Vec<Cleaned>, EnvError> {
     Ok(results)
 }
 
+/// As [`clean`] for one lab; None when nothing was left of it, or somebody holds it.
+///
+/// # Errors
+/// As [`clean`].
+pub fn clean_one(home: &Home, lab: &LabDir) -> Result<Option<Cleaned>, EnvError> {
+    clean_lab(lab, &home.owner()?)
+}
+
 fn clean_lab(lab: &LabDir, owner: &str) -> Result<Option<Cleaned>, EnvError> {
     let marked = marked_of(owner, lab.name())?;
     if marked.is_empty() && Ledger::peek(&lab.ledger())?.is_empty() {

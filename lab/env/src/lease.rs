@@ -11,8 +11,10 @@ use crate::EnvError;
 use crate::home::LabDir;
 use crate::proc::ProcessRef;
 use crate::system::Doing as _;
-use crate::wait::pause;
+use crate::wait::{pause, wait_until};
 
+/// How long a lock may be held by somebody who is not named, as one who looks is not.
+const LOOKED_AT: Duration = Duration::from_millis(200);
 /// How long a lock without a living holder's name is believed to change hands.
 const CHANGING_HANDS: Duration = Duration::from_millis(700);
 /// How long somebody who only removes leftovers is waited for.
@@ -85,7 +87,16 @@ impl Lease {
         let path = lab.lock();
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.doing(|| format!("open {}", path.display()))?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        // Who only looks (see `holder`) has the lock for a moment and is not named.
+        wait_until(LOOKED_AT, STEP, || {
+            let taken = read_holder(lab).is_some_and(|holder| holder.process.is_alive());
+            if matches!(locked, Err(TryLockError::WouldBlock)) && !taken {
+                locked = file.try_lock();
+            }
+            taken || !matches!(locked, Err(TryLockError::WouldBlock))
+        });
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error).doing(|| format!("lock {}", path.display())),

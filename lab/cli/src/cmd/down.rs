@@ -1,86 +1,78 @@
-//! `lab down`: the supervisor is asked to take everything down; without one, the ledger says what to remove.
+//! `lab down`: whoever holds the lab is asked to take everything down; without anybody, the ledger says what to remove.
 
 use std::time::Duration;
 
-use lab_env::home::Home;
+use lab_env::clean::clean_one;
+use lab_env::home::{Home, LabDir};
+use lab_env::lease::{self, Holder, Role};
 use lab_run::{Ask, Reply, ask};
+use rustix::process::Signal;
 
 use crate::args::Down;
 use crate::error::{Code, LabError};
 use crate::out;
 use crate::settings::Settings;
 
-/// Longest wait for a supervisor that has said it will.
+/// Longest wait for a holder to be gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Takes one lab, or all, down. A lab that is not up is fine.
+/// Takes one lab, or all, down. A lab that is not up is fine. One that fails does not keep the others up.
 pub async fn run(args: Down, settings: Settings) -> Result<Code, LabError> {
     let home = Home::new(&settings.home);
-    let up = lab_env::status::status(&home).map_err(|e| LabError::failed("cannot see what is up", e))?;
-    let names: Vec<String> = if args.all { up.into_iter().map(|lab| lab.name).collect() } else { vec![args.name] };
+    let mut labs = home.labs().map_err(|e| LabError::failed("cannot see what is up", e))?;
+    labs.retain(|lab| if args.all { lease::holder(lab).is_some() } else { lab.name() == args.name });
+    if labs.is_empty() {
+        out::talk(&if args.all { "nothing is up".to_owned() } else { format!("lab {} is not up", args.name) });
+    }
     let mut code = Code::Ok;
-    for name in &names {
-        if take_down(&home, &settings, name).await? != Code::Ok {
-            code = Code::LeftRunning;
+    let mut failed = None;
+    for lab in &labs {
+        match take_down(&home, lab).await {
+            Ok(Code::Ok) => {}
+            Ok(worse) => code = worse,
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    out::error(&earlier);
+                }
+            }
         }
     }
-    if names.is_empty() {
-        out::talk("nothing is up");
-    }
-    Ok(code)
+    failed.map_or(Ok(code), Err)
 }
 
-async fn take_down(home: &Home, settings: &Settings, name: &str) -> Result<Code, LabError> {
-    let held = held(home, name)?;
-    let Some(pid) = held else { return sweep(home, name) };
-    match ask(&settings.lab(name), &Ask::Down).await {
-        Ok(Reply::Accepted) => {}
-        Ok(other) => return Err(LabError::failed(format!("lab `{name}` will not go down"), format!("{other:?}"))),
-        Err(error) => {
-            return Err(LabError::failed(
-                format!("lab `{name}` is held by process {pid}, which does not answer"),
-                error,
-            )
-            .hint(format!("end process {pid}, then: lab down --name {name}")));
-        }
+async fn take_down(home: &Home, lab: &LabDir) -> Result<Code, LabError> {
+    if let Some(holder) = lease::holder(lab).filter(|holder| holder.role == Role::Lab) {
+        end(lab, &holder).await?;
     }
     let gone = async {
-        while held_by(home, name, pid)? {
+        while lease::holder(lab).is_some() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     };
-    match tokio::time::timeout(PATIENCE, gone).await {
-        Ok(done) => done?,
-        Err(_) => {
-            let doing = format!("lab `{name}` did not come down within {PATIENCE:?}");
-            return Err(LabError::failed(doing, format!("process {pid} still holds it")).hint("lab status"));
-        }
+    if tokio::time::timeout(PATIENCE, gone).await.is_err() {
+        let doing = format!("lab `{}` did not come down within {PATIENCE:?}", lab.name());
+        return Err(LabError::failed(doing, "its holder is still there").hint("see who: lab status"));
     }
-    sweep(home, name)
-}
-
-fn held(home: &Home, name: &str) -> Result<Option<u32>, LabError> {
-    let up = lab_env::status::status(home).map_err(|e| LabError::failed("cannot see what is up", e))?;
-    Ok(up.into_iter().find(|lab| lab.name == name).map(|lab| lab.supervisor_pid))
-}
-
-fn held_by(home: &Home, name: &str, pid: u32) -> Result<bool, LabError> {
-    Ok(held(home, name)? == Some(pid))
-}
-
-/// Removes what a supervisor that is gone left behind; usually nothing.
-fn sweep(home: &Home, name: &str) -> Result<Code, LabError> {
-    let cleaned = lab_env::clean::clean(home).map_err(|e| LabError::failed("cannot remove what is left", e))?;
-    let ours = cleaned.iter().find(|c| c.lab == name);
-    let left = ours.map_or(&[][..], |c| &c.removal.left);
-    for thing in left {
-        out::talk(&format!("{thing} could not be removed"));
+    let cleaned = clean_one(home, lab).map_err(|e| LabError::failed("cannot remove what is left", e))?;
+    let left = cleaned.map_or_else(Vec::new, |cleaned| cleaned.removal.left);
+    for thing in &left {
+        out::talk(&format!("{thing} could not be removed; try: lab clean"));
     }
     if left.is_empty() {
-        out::talk(&format!("lab {name} is down"));
+        out::talk(&format!("lab {} is down", lab.name()));
         return Ok(Code::Ok);
     }
-    out::talk("remove it with: lab clean");
     Ok(Code::LeftRunning)
+}
+
+/// A supervisor is asked; who does not listen (yet, or any more, or runs an experiment) is told as by Ctrl-C.
+async fn end(lab: &LabDir, holder: &Holder) -> Result<(), LabError> {
+    match ask(lab.path(), &Ask::Down).await {
+        Ok(Reply::Accepted) => Ok(()),
+        Ok(other) => Err(LabError::failed(format!("lab `{}` will not go down", lab.name()), format!("{other:?}"))),
+        Err(_) => {
+            let told = holder.process.signal(Signal::TERM);
+            told.map(drop).map_err(|e| LabError::failed(format!("cannot stop process {}", holder.process.pid), e))
+        }
+    }
 }

@@ -41,6 +41,7 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
         sinks: vec![Box::new(Plain::new())],
     };
     let finished = run.run().await.map_err(|e| LabError::failed("the run stopped", e))?;
+    forget(&settings, &dir);
     let written = Written::of(&dir)?;
     written.print(args.format)?;
     conclude(finished, &written)
@@ -61,6 +62,15 @@ fn conclude(finished: Finished, written: &Written) -> Result<Code, LabError> {
         return Ok(Code::Interrupted);
     }
     Ok(written.code())
+}
+
+/// The lab of a run is nobody else's: once nothing is left of it, its folder goes too.
+fn forget(settings: &Settings, dir: &RunDir) {
+    let folder = settings.lab(&lab_name(dir.id()));
+    let nothing_left = lab_env::ledger::Ledger::peek(&folder.join("ledger.ndjson")).is_ok_and(|owned| owned.is_empty());
+    if nothing_left && let Err(error) = std::fs::remove_dir_all(&folder) {
+        tracing::debug!(%error, folder = %folder.display(), "kept");
+    }
 }
 
 /// A new run's folder.
@@ -89,10 +99,20 @@ pub fn run_info(dir: &RunDir, experiment: &Experiment, plan: &Plan) -> RunInfo {
 pub fn maker(settings: &Settings) -> Maker {
     let settings = settings.clone();
     Arc::new(move |request| {
-        let environment =
-            local(&settings, request.spec, &request.lab, request.run.id(), request.run.path(), request.events)?;
-        Ok(environment)
+        let lab = lab_name(&request.lab);
+        Ok(local(&settings, request.spec, &lab, request.run.id(), request.run.path(), request.events)?)
     })
+}
+
+/// A lab's name for a run: at most 40 of `a-z 0-9 -`, and as unique as the run's id, whose end stays.
+pub fn lab_name(run: &str) -> String {
+    const MOST: usize = 40;
+    let clean = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = run.chars().map(clean).collect();
+    match name.len().checked_sub(MOST) {
+        None | Some(0) => name,
+        Some(_) => format!("{}{}", &name[..MOST - 4], &name[name.len() - 4..]),
+    }
 }
 
 /// The environment of a spec.
@@ -120,5 +140,22 @@ pub fn local(
             default_load,
             limits: LocalLimits::default(),
         })?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::BUNDLED;
+
+    #[test]
+    fn every_run_has_a_lab_of_a_good_name() {
+        let names = BUNDLED.iter().map(|b| b.name).chain(["A_name.with-much-in-it-that-goes-on-and-on-and-on"]);
+        for name in names {
+            let (one, two) =
+                (lab_name(&format!("2026-11-24-1530-{name}-k3f")), lab_name(&format!("2026-11-24-1530-{name}-k3g")));
+            assert!(one.len() <= 40 && one != two, "{one}");
+            assert!(one.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{one}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use lab_core::plan::Plan;
 use lab_core::spec::{Experiment, Set};
 use lab_core::templates;
+use lab_env::home::Home;
 use lab_run::{Hold, Interrupt, Sink};
 
 use super::experiment::{maker, new_run, run_info};
@@ -22,6 +23,7 @@ use crate::signals;
 /// Brings the lab up.
 pub fn run(args: Up, settings: Settings) -> Result<Code, LabError> {
     let experiment = resolve(&args)?;
+    Home::new(&settings.home).lab(&args.name).map_err(|e| LabError::refused("cannot use this name", e))?;
     if args.detach && !args.supervise { detach(&args) } else { block_on(hold(args, settings, experiment))? }
 }
 
@@ -89,6 +91,8 @@ fn detach(args: &Up) -> Result<Code, LabError> {
             out::talk(&line);
         }
     });
+    // Until it is ready it is ours: what stops us stops it, and its code is ours.
+    pass_on_signals(child.id())?;
     let mut line = String::new();
     BufReader::new(stdout).read_line(&mut line).map_err(|e| LabError::failed("the supervisor was not heard", e))?;
     if line.trim().is_empty() {
@@ -106,4 +110,21 @@ fn detach(args: &Up) -> Result<Code, LabError> {
         out::data(&status::text(&entry))?
     }
     Ok(Code::Ok)
+}
+
+/// Passes SIGINT, SIGTERM and SIGHUP on to a child, for as long as this process lives.
+fn pass_on_signals(child: u32) -> Result<(), LabError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|e| LabError::failed("cannot listen to signals", e))?;
+    std::thread::spawn(move || {
+        let child = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
+        for _ in &mut signals {
+            if let Some(child) = child {
+                // A child that is gone needs no signal.
+                rustix::process::kill_process(child, rustix::process::Signal::TERM).ok();
+            }
+        }
+    });
+    Ok(())
 }

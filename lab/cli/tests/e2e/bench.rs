@@ -85,15 +85,19 @@ impl Bench {
         std::fs::read_to_string(run.join("events.ndjson")).expect("a journal")
     }
 
-    /// Pids of living processes that were started from this bench's home: `lab` itself, its reaper, replicas.
+    /// Pids of living processes of this bench: `lab` and its reaper by the home that they name, replicas by their owner's mark.
     pub fn processes(&self) -> BTreeSet<u32> {
-        let mark = self.path().join("home");
-        let mark = mark.to_str().expect("a path in UTF-8").as_bytes();
+        let home = self.path().join("home");
+        let owner = std::fs::read_to_string(home.join("install-id")).unwrap_or_default();
+        let home = home.to_str().expect("a path in UTF-8").to_owned();
+        let marks = [home, format!("LAB_OWNER={}", owner.trim())];
+        let marks: Vec<&[u8]> = marks.iter().map(|m| m.as_bytes()).filter(|m| *m != b"LAB_OWNER=").collect();
         let entries = std::fs::read_dir("/proc").expect("/proc");
         let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<u32>().ok());
         let ours = |pid: &u32| {
-            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environ.windows(mark.len()).any(|window| window == mark)
+            let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let known = [read("environ"), read("cmdline")].concat();
+            marks.iter().any(|mark| known.windows(mark.len()).any(|window| window == *mark))
         };
         pids.filter(ours).collect()
     }

@@ -15,6 +15,8 @@ fn under_load(bench: &Bench) -> Running {
         std::fs::read_to_string(journal).ok()?.contains("\"kind\":\"sample\"").then_some(())
     });
     assert!(loaded.is_some(), "no load: {}", running.said());
+    // `lab`, its reaper, two replicas and a generator: what the other assertions find gone is seen here.
+    assert!(bench.processes().len() >= 5, "{:?}", bench.processes());
     running
 }
 

@@ -97,6 +97,8 @@ impl Workload {
         orders.mark_changed();
         let mut stopping = false;
         while !(stopping && state.members.is_empty()) {
+            // Before the look, so that a delay which ends during it is seen.
+            let looked = Instant::now();
             if !stopping {
                 state.reconcile().await;
             }
@@ -111,7 +113,7 @@ impl Workload {
                     state.take(wanted).await;
                 }
                 Some((replica, report)) = inbox.recv() => state.hear(&replica, report).await,
-                () = sleep_until(retry.into()), if retry > Instant::now() && !stopping => {}
+                () = sleep_until(retry.into()), if retry > looked && !stopping => {}
             }
         }
     }
