@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::distribution::Distribution;
 use crate::model::{Model, Trial};
-use crate::stats::{self, Finding, Ratio, shared_confidence};
+use crate::stats::{self, FEWEST_BLOCKS, Finding, Ratio, shared_confidence};
 use crate::unit::Span;
 use crate::validity::{self, Validity};
 use crate::words;
+
+/// A second may end this much after its phase, since generators cut seconds a little late.
+const EDGE: Span = Span::from_millis(50);
 
 /// What is compared. All over the measured phases of a trial together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,7 +20,7 @@ pub enum Quantity {
     P50,
     /// 99th percentile of the response time.
     P99,
-    /// Completed requests a second.
+    /// Requests completed a second, by the time of their answers: a backlog that is answered later does not count.
     Throughput,
     /// CPU time of the loaded workload per completed request.
     Cpu,
@@ -56,6 +59,17 @@ impl Quantity {
             (Finding::Below, Self::Cpu) => Word::Cheaper,
         }
     }
+}
+
+/// What one trial measured of one quantity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// Nanoseconds, or requests a second.
+    Known(f64),
+    /// Worse than any number: the rank lies among requests without a good answer, or nothing was completed.
+    Beyond,
+    /// The trial has too few requests, or too few whole seconds, to say.
+    TooFew,
 }
 
 /// How a variant stands to the first.
@@ -101,18 +115,26 @@ pub struct Comparison {
     pub ratio: Ratio,
     /// What follows.
     pub word: Word,
+    /// Why there is no ratio although the blocks were run: in some of them a value is [`Value::Beyond`].
+    pub reason: Option<String>,
 }
 
 impl Comparison {
-    /// `1.83 (1.60 to 2.09)`; without an interval only the ratio, without a ratio nothing.
+    /// `1.83 (1.60 to 2.09)`; without an interval only the ratio, without a ratio a dash.
     pub fn ratio_text(&self) -> String {
+        if self.reason.is_some() {
+            return "beyond measure".to_owned();
+        }
         let Some(ratio) = self.ratio.ratio else { return "–".to_owned() };
         let interval = self.ratio.interval.map_or(String::new(), |(low, high)| format!(" ({low:.2} to {high:.2})"));
         format!("{ratio:.2}{interval}")
     }
 
-    /// For `cannot tell`: what would decide.
+    /// Why there is no ratio; else, for `cannot tell`, what would decide.
     pub fn what_would_tell(&self) -> Option<String> {
+        if self.reason.is_some() {
+            return self.reason.clone();
+        }
         (self.word == Word::CannotTell).then(|| match self.ratio.more_blocks {
             Some(n) => format!("about {} would tell", words::plural(n as u64, "more block")),
             None => "more than a thousand blocks would be needed".to_owned(),
@@ -126,28 +148,37 @@ pub struct VariantNumbers {
     /// Index of the variant.
     pub variant: u32,
     /// Trials that count, as (block, values in the order of [`Quantity::ALL`]).
-    pub trials: Vec<(u32, [Option<f64>; 4])>,
+    pub trials: Vec<(u32, [Value; 4])>,
     /// Trials left out because they are invalid or did not end.
     pub left_out: usize,
 }
 
 impl VariantNumbers {
-    /// Values of one quantity over the trials.
+    /// Known values of one quantity over the trials.
     pub fn values(&self, quantity: Quantity) -> Vec<f64> {
-        let at = Quantity::ALL.iter().position(|q| *q == quantity).unwrap_or_default();
-        self.trials.iter().filter_map(|(_, values)| values[at]).collect()
+        let known = |value| if let Value::Known(value) = value { Some(value) } else { None };
+        self.each(quantity).filter_map(|(_, value)| known(value)).collect()
     }
 
-    /// Geometric mean over trials and the range: `182 ms (175 ms to 190 ms)`.
+    /// Geometric mean over trials and the range: `182 ms (175 ms to 190 ms)`; trials that are beyond measure are told beside it.
     pub fn text(&self, quantity: Quantity) -> String {
         let values = self.values(quantity);
+        let beyond = self.each(quantity).filter(|(_, value)| *value == Value::Beyond).count();
+        let beyond = (beyond > 0).then(|| format!("beyond measure in {}", words::plural(beyond as u64, "trial")));
         let logs: Vec<f64> = values.iter().filter(|v| **v > 0.0).map(|v| v.ln()).collect();
-        let Some(mean) = stats::mean(&logs) else { return "–".to_owned() };
+        let Some(mean) = stats::mean(&logs) else { return beyond.unwrap_or_else(|| "–".to_owned()) };
         let low = values.iter().copied().fold(f64::INFINITY, f64::min);
         let high = values.iter().copied().fold(0.0, f64::max);
         let (low, high) = (quantity.text(low), quantity.text(high));
         let range = if low == high { String::new() } else { format!(" ({low} to {high})") };
-        format!("{}{range}", quantity.text(mean.exp()))
+        let beyond = beyond.map_or(String::new(), |beyond| format!(", {beyond}"));
+        format!("{}{range}{beyond}", quantity.text(mean.exp()))
+    }
+
+    /// Block and value of every trial.
+    fn each(&self, quantity: Quantity) -> impl Iterator<Item = (u32, Value)> {
+        let at = Quantity::ALL.iter().position(|q| *q == quantity).unwrap_or_default();
+        self.trials.iter().map(move |(block, values)| (*block, values[at]))
     }
 }
 
@@ -164,57 +195,115 @@ pub fn numbers(model: &Model) -> Vec<VariantNumbers> {
         .collect()
 }
 
+/// Confidence of each interval when so many variants are held against the first, each in every quantity.
+pub fn confidence(others: usize) -> f64 {
+    shared_confidence(others * Quantity::ALL.len())
+}
+
 /// Every variant against the first, for every quantity. Blocks in which either trial does not count are left out.
 pub fn comparisons(model: &Model) -> Vec<Comparison> {
     let numbers = numbers(model);
     let Some((base, others)) = numbers.split_first() else { return Vec::new() };
-    let confidence = shared_confidence(others.len());
-    let mut out = Vec::new();
-    for other in others {
-        for (at, quantity) in Quantity::ALL.into_iter().enumerate() {
-            let pairs: Vec<(f64, f64)> = base
-                .trials
-                .iter()
-                .filter_map(|(block, values)| {
-                    let (_, theirs) = other.trials.iter().find(|(b, _)| b == block)?;
-                    Some((values[at]?, theirs[at]?))
-                })
-                .collect();
-            let ratio = stats::compare(&pairs, confidence);
-            out.push(Comparison { variant: other.variant, quantity, ratio, word: quantity.word(ratio.finding) });
-        }
+    let confidence = confidence(others.len());
+    let each = others.iter().flat_map(|other| Quantity::ALL.map(|quantity| (other, quantity)));
+    each.map(|(other, quantity)| compare(base, other, quantity, confidence)).collect()
+}
+
+/// One quantity of `other` against `base`. Blocks without enough requests are left out; a block in which one failed so much that it
+/// has no number is not, since what is left would be the blocks that went well.
+fn compare(base: &VariantNumbers, other: &VariantNumbers, quantity: Quantity, confidence: f64) -> Comparison {
+    let theirs = |block| other.each(quantity).find(|(b, _)| *b == block).map(|(_, value)| value);
+    let both = base.each(quantity).filter_map(|(block, value)| Some((value, theirs(block)?)));
+    let pairs: Vec<(Value, Value)> = both.filter(|(a, b)| *a != Value::TooFew && *b != Value::TooFew).collect();
+    let beyond = (
+        pairs.iter().filter(|(a, _)| *a == Value::Beyond).count(),
+        pairs.iter().filter(|(_, b)| *b == Value::Beyond).count(),
+    );
+    let (ratio, reason) = if beyond == (0, 0) {
+        let known = |(a, b): &(Value, Value)| match (a, b) {
+            (Value::Known(a), Value::Known(b)) => Some((*a, *b)),
+            _ => None,
+        };
+        let known: Vec<(f64, f64)> = pairs.iter().filter_map(known).collect();
+        (stats::compare(&known, confidence), None)
+    } else {
+        let finding = beyond_measure(quantity, beyond, pairs.len());
+        let ratio = Ratio { ratio: None, interval: None, confidence, blocks: pairs.len(), finding, more_blocks: None };
+        (ratio, Some(why_beyond(quantity, beyond, pairs.len())))
+    };
+    Comparison { variant: other.variant, quantity, ratio, word: quantity.word(ratio.finding), reason }
+}
+
+/// What follows where values of (the first variant, the other) are beyond measure in so many of the blocks.
+fn beyond_measure(quantity: Quantity, beyond: (usize, usize), blocks: usize) -> Finding {
+    let (worse, better) = match quantity {
+        Quantity::Throughput => (Finding::Below, Finding::Above),
+        Quantity::P50 | Quantity::P99 | Quantity::Cpu => (Finding::Above, Finding::Below),
+    };
+    match beyond {
+        (0, n) if n == blocks && blocks >= FEWEST_BLOCKS => worse,
+        (n, 0) if n == blocks && blocks >= FEWEST_BLOCKS => better,
+        _ => Finding::CannotTell,
     }
-    out
+}
+
+fn why_beyond(quantity: Quantity, (first, other): (usize, usize), blocks: usize) -> String {
+    let what = match quantity {
+        Quantity::P50 | Quantity::P99 => format!("{} lies among requests without a good answer", quantity.name()),
+        Quantity::Throughput | Quantity::Cpu => "nothing was completed".to_owned(),
+    };
+    let with = [(other, "this variant"), (first, "the first")];
+    let with: Vec<String> = with.iter().filter(|(n, _)| *n > 0).map(|(n, who)| format!("{n} with {who}")).collect();
+    format!("{what}: of {}, in {}", words::plural(blocks as u64, "block"), words::list(&with))
 }
 
 fn counts(model: &Model, trial: &Trial) -> bool {
     trial.complete() && validity::overall(&validity::checks(model, trial)) != Validity::Invalid
 }
 
-/// The quantities of one trial over its measured phases; None where there is too little. Requests without a good answer count as
-/// slowest, so a percentile that falls among them has no value.
-fn quantities(model: &Model, trial: &Trial) -> [Option<f64>; 4] {
+/// The quantities of one trial over its measured phases. Requests without a good answer count as slowest, so a percentile that falls
+/// among them is beyond measure.
+fn quantities(model: &Model, trial: &Trial) -> [Value; 4] {
     let mut response = Distribution::default();
-    let (mut offered, mut completed, mut seconds) = (0, 0, 0.0);
+    let mut offered = 0;
     for (_, phase) in trial.phases.iter().filter(|(i, _)| model.measured(trial, **i)) {
         response.merge(&phase.response);
         offered += phase.ledger().offered;
-        completed += phase.ledger().completed;
-        seconds += phase.length().unwrap_or_default().as_secs_f64();
     }
     let quantile = |q: f64| {
-        let enough = offered as f64 * (1.0 - q) >= 10.0;
-        let rank = crate::distribution::rank(q, offered);
-        response.at_rank(rank).filter(|_| enough && rank <= response.count()).map(|s| s.0 as f64)
+        if (offered as f64 * (1.0 - q)) < 10.0 {
+            return Value::TooFew;
+        }
+        response.at_rank(crate::distribution::rank(q, offered)).map_or(Value::Beyond, |s| Value::Known(s.0 as f64))
     };
-    let throughput = (seconds > 0.0).then(|| completed as f64 / seconds);
-    [quantile(0.5), quantile(0.99), throughput, cpu_per_request(model, trial)]
+    [quantile(0.5), quantile(0.99), throughput(model, trial), cpu_per_request(model, trial)]
+}
+
+/// Answers that came in the measured phases, over the whole seconds of these phases that no sample is missing from.
+fn throughput(model: &Model, trial: &Trial) -> Value {
+    let phases = trial.phases.iter().filter(|(i, _)| model.measured(trial, **i)).map(|(_, phase)| phase);
+    let (mut completed, mut seconds) = (0_u64, 0.0);
+    for (from, to) in phases.filter_map(|phase| phase.window(trial.latest)) {
+        for cell in trial.cells.between(from, to).iter().filter(|c| c.value.complete() && c.to <= to.plus(EDGE)) {
+            completed = completed.saturating_add(cell.value.counts.completed);
+            seconds += cell.value.over.as_secs_f64();
+        }
+    }
+    match completed {
+        _ if seconds <= 0.0 => Value::TooFew,
+        0 => Value::Beyond,
+        n => Value::Known(n as f64 / seconds),
+    }
 }
 
 /// CPU time of the loaded workload over its whole life in the trial, per request completed in any phase.
-fn cpu_per_request(model: &Model, trial: &Trial) -> Option<f64> {
-    let target = model.spec(trial)?.load.as_ref()?.target.name();
-    let used = trial.workloads.get(target)?.cpu_used();
+fn cpu_per_request(model: &Model, trial: &Trial) -> Value {
+    let target = model.spec(trial).and_then(|spec| spec.load.as_ref()).map(|load| load.target.name());
+    let used = target.and_then(|target| trial.workloads.get(target)).map_or(0, |workload| workload.cpu_used().0);
     let completed: u64 = trial.phases.values().map(|p| p.ledger().completed).sum();
-    (used.0 > 0 && completed > 0).then(|| used.0 as f64 / completed as f64)
+    match (used, completed) {
+        (0, _) => Value::TooFew,
+        (_, 0) => Value::Beyond,
+        (used, completed) => Value::Known(used as f64 / completed as f64),
+    }
 }

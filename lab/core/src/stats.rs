@@ -35,8 +35,10 @@ pub enum Finding {
 pub struct Ratio {
     /// Geometric mean of the ratios of the blocks; None without any.
     pub ratio: Option<f64>,
-    /// 95 % confidence interval; None below [`FEWEST_BLOCKS`].
+    /// Confidence interval; None below [`FEWEST_BLOCKS`].
     pub interval: Option<(f64, f64)>,
+    /// Confidence of the interval, 0.95 or what several comparisons together leave to each.
+    pub confidence: f64,
     /// Blocks it rests on.
     pub blocks: usize,
     /// What follows.
@@ -59,6 +61,7 @@ pub fn compare(pairs: &[(f64, f64)], confidence: f64) -> Ratio {
         return Ratio {
             ratio: None,
             interval: None,
+            confidence,
             blocks: 0,
             finding: Finding::CannotTell,
             more_blocks: Some(FEWEST_BLOCKS),
@@ -71,7 +74,7 @@ pub fn compare(pairs: &[(f64, f64)], confidence: f64) -> Ratio {
         let half = half_width(deviation, n, confidence);
         ((mean - half).exp(), (mean + half).exp())
     });
-    Ratio { ratio: Some(mean.exp()), interval, blocks: n, finding, more_blocks: more }
+    Ratio { ratio: Some(mean.exp()), interval, confidence, blocks: n, finding, more_blocks: more }
 }
 
 /// Confidence for each of `comparisons` looked at together, so that a wrong difference among all of them stays at 5 % (Bonferroni).

@@ -122,10 +122,16 @@ pub struct ComparisonSummary {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
+    /// Confidence of the interval: 0.95 shared by all comparisons of the run.
+    #[serde(default)]
+    pub confidence: f64,
     /// Blocks it rests on.
     pub blocks: usize,
     /// For `cannot-tell`: further blocks that would tell; null when more than a thousand.
     pub more_blocks: Option<usize>,
+    /// Why there is no ratio although blocks were run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// One trial.

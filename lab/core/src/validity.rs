@@ -190,9 +190,15 @@ fn send_lag(phase: &Phase) -> Check {
 }
 
 const STALL: Span = Span::from_millis(50);
+/// A single turn from which a stall counts alone.
+const LONG_STALL: Span = Span::from_millis(250);
+/// Stalls below this in all do not make a phase invalid, however short it is.
+const MUCH_STALLED: Span = Span::from_millis(500);
 
+/// Only the longest turn of each second is known, so a stall here is a second with a turn above [`STALL`].
 fn stalls(trial: &Trial, phase: &Phase) -> Check {
-    let bounds = "turns above 50 ms: suspect above 0.5 % of the time, invalid above 2 %";
+    let bounds = "turns above 50 ms: suspect when 2 or more are above 0.5 % of the time or one is above 250 ms, \
+                  invalid above 2 % and 500 ms in all";
     let subject = Some(phase.name.clone());
     let Some((from, to)) = phase.window(trial.latest) else {
         let (measured, reason) = ("not known".to_owned(), "the phase has no instants".to_owned());
@@ -200,11 +206,16 @@ fn stalls(trial: &Trial, phase: &Phase) -> Check {
     };
     let turns: Vec<Span> = trial.cells.between(from, to).iter().map(|s| s.value.longest_turn).collect();
     let longest = turns.iter().max().copied().unwrap_or_default();
-    let stalled: f64 = turns.iter().filter(|t| **t > STALL).map(|t| t.as_secs_f64()).sum();
+    let stalls: Vec<f64> = turns.iter().filter(|t| **t > STALL).map(|t| t.as_secs_f64()).collect();
+    let stalled: f64 = stalls.iter().sum();
     let part = stalled / to.since(from).as_secs_f64().max(1e-9);
-    let grade = grade(part, 0.005, 0.02);
+    let grade = match part {
+        p if p > 0.02 && stalled > MUCH_STALLED.as_secs_f64() => Validity::Invalid,
+        p if (p > 0.005 && stalls.len() >= 2) || longest > LONG_STALL => Validity::Suspect,
+        _ => Validity::Valid,
+    };
     let reason = match grade {
-        Validity::Valid => "the generator was never held up for long".to_owned(),
+        Validity::Valid => "the generator was not held up for long".to_owned(),
         _ => "the generator itself stood still; requests due then count as slow".to_owned(),
     };
     let measured = format!("longest turn {}, stalled {} of the time", words::duration(longest), words::share(part));

@@ -109,6 +109,47 @@ fn lost_samples_are_known_and_leave_a_gap() {
     }
 }
 
+#[test]
+fn a_generator_that_joins_within_a_second_is_counted_in_it() {
+    for joiner_first in [false, true] {
+        let mut events = short();
+        for event in &mut events {
+            if let Kind::SharesDealt { generators, .. } = &mut event.kind {
+                generators.truncate(1);
+            }
+        }
+        // The second generator begins at 3.6 s: what it sent before is taken away.
+        let early = |e: &Event| matches!(&e.kind, Kind::Sample(s) if s.generator == "load-generator-2" && s.seq <= 3);
+        events.retain(|e| !early(e));
+        let at = events.iter().position(|e| matches!(&e.kind, Kind::Sample(s) if s.seq == 4)).expect("a fourth sample");
+        let mut dealt = events[at].clone();
+        let generators = vec!["load-generator-1".to_owned(), "load-generator-2".to_owned()];
+        dealt.kind = Kind::SharesDealt { generators, from_ns: 3_600_000_000, cause: "scaled".to_owned() };
+        events.insert(at, dealt);
+        for event in &mut events {
+            if let Kind::Sample(s) = &mut event.kind
+                && s.generator == "load-generator-2"
+            {
+                s.from_ns = s.from_ns.max(3_600_000_000);
+                s.seq -= 3;
+            }
+        }
+        if joiner_first {
+            let both = |e: &&mut Event| matches!(&e.kind, Kind::Sample(s) if s.to_ns == 4_000_000_000);
+            let mut both = events.iter_mut().filter(both);
+            let (one, two) = (both.next().expect("one"), both.next().expect("two"));
+            std::mem::swap(&mut one.kind, &mut two.kind);
+        }
+        events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+        let model = Model::of(&events);
+        let cells = model.trials[0].cells.stretches();
+        let seen: Vec<u32> = cells.iter().map(|s| s.value.samples).collect();
+        assert_eq!(seen[..6], [1, 1, 1, 2, 2, 2], "{seen:?}");
+        assert!(cells.iter().all(|s| s.value.complete()), "{seen:?}");
+        assert_eq!(cells[3].value.over, Span::from_secs(1));
+    }
+}
+
 /// Changes every sample and says which checks of the trial are not valid.
 fn broken(change: impl Fn(&mut lab_core::control::Sample)) -> Vec<(&'static str, Validity)> {
     let mut events = short();
@@ -131,6 +172,11 @@ fn each_fault_of_a_generator_is_found_by_its_check() {
     assert_eq!(broken(|s| s.cpu_ns = 930_000_000), [("generator CPU", Validity::Suspect)]);
     let stalled = broken(|s| s.longest_turn_ns = if s.seq == 6 { 900_000_000 } else { 1_000_000 });
     assert_eq!(stalled, [("stalls", Validity::Invalid)]);
+    assert_eq!(broken(|s| s.longest_turn_ns = if s.seq == 6 { 51_000_000 } else { 1_000_000 }), [], "one is no stall");
+    let two = broken(|s| s.longest_turn_ns = if s.seq == 6 || s.seq == 7 { 51_000_000 } else { 1_000_000 });
+    assert_eq!(two, [("stalls", Validity::Suspect)]);
+    let long = broken(|s| s.longest_turn_ns = if s.seq == 6 { 260_000_000 } else { 1_000_000 });
+    assert_eq!(long, [("stalls", Validity::Suspect)]);
     let blind = broken(|s| s.in_flight_ns = s.in_flight_ns * 7 / 10);
     assert!(blind.contains(&("Little's law", Validity::Invalid)), "{blind:?}");
     let cut_tail = broken(|s| s.phases.iter_mut().for_each(|p| p.latency_sum_ns = p.latency_sum_ns * 12 / 10));

@@ -98,7 +98,7 @@ impl Facts {
         let run = model.run.as_deref();
         let several = run.is_some_and(|r| r.variants.len() > 1);
         let others = run.map_or(0, |r| r.variants.len()).saturating_sub(1);
-        let confidence = lab_core::stats::shared_confidence(others);
+        let confidence = compare::confidence(others);
         let (variants, footnotes) = variants(model);
         Self {
             experiment: run.map_or_else(|| "A run without a beginning".to_owned(), |r| r.spec.name.clone()),

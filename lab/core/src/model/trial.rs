@@ -14,7 +14,9 @@ use super::workload::{Delivered, Life, Workload};
 
 /// Phases, generators, workloads and texts kept at most, each: far above any real run, so that no journal can fill memory.
 const MOST: usize = 1_024;
-/// Two samples belong to the same second when they begin no farther apart.
+/// A second of plan time, nanoseconds: generators cut their samples at whole ones, a little late.
+const SECOND_NS: u64 = 1_000_000_000;
+/// Shares count for a second that begins at most this much before them.
 const SAME_SECOND: Span = Span::from_millis(500);
 /// How long a second stays open for exact merging of late samples.
 const OPEN_FOR: Span = Span::from_secs(30);
@@ -220,14 +222,14 @@ impl Trial {
     }
 
     fn add_to_cell(&mut self, zero: RunTime, sample: &Sample, read: &[ReadSample]) {
-        let (from, to) = (zero.plus(Span(sample.from_ns)), zero.plus(Span(sample.to_ns)));
+        let (from, to) = (zero.plus(Span(second_of(sample))), zero.plus(Span(sample.to_ns)));
         let expected = self.expected(sample.from_ns);
         let cores = self.generator_cores;
         let limits: Vec<_> = sample.phases.iter().map(|part| self.limit(part.phase).map(|(_, limit)| limit)).collect();
-        if self.cells.at_mut(from, SAME_SECOND).is_none() {
+        if self.cells.at_mut(from, Span::ZERO).is_none() {
             self.cells.push(from, to, Cell::default());
         }
-        if let Some(stretch) = self.cells.at_mut(from, SAME_SECOND) {
+        if let Some(stretch) = self.cells.at_mut(from, Span::ZERO) {
             stretch.to = stretch.to.max(to);
             stretch.value.samples += 1;
             stretch.value.over = stretch.value.over.max(Span(sample.to_ns.saturating_sub(sample.from_ns)));
@@ -256,6 +258,14 @@ impl Trial {
             workload.live(zero.plus(Span(first)), &endpoint.replica, Life::FirstAnswer);
         }
     }
+}
+
+/// The beginning of the second that a sample belongs to, plan time: that of its middle, so that the part of a second that a generator
+/// has after it joined is not taken for the next one; of a sample that is longer, that of its beginning.
+fn second_of(sample: &Sample) -> u64 {
+    let half = (sample.to_ns.saturating_sub(sample.from_ns) / 2).min(SECOND_NS / 2);
+    let inside = sample.from_ns.saturating_add(half);
+    inside - inside % SECOND_NS
 }
 
 fn fill(cell: &mut Cell, sample: &Sample, read: &[ReadSample], limits: &[Option<Span>], cores: f64) {

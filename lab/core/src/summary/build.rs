@@ -107,8 +107,10 @@ fn comparison(model: &Model, c: &Comparison) -> ComparisonSummary {
         ratio: c.ratio.ratio,
         low: c.ratio.interval.map(|i| i.0).filter(|v| v.is_finite()),
         high: c.ratio.interval.map(|i| i.1).filter(|v| v.is_finite()),
+        confidence: c.ratio.confidence,
         blocks: c.ratio.blocks,
         more_blocks: c.ratio.more_blocks,
+        reason: c.reason.clone(),
     }
 }
 
