@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::RunClock;
 use crate::error::RunError;
-use crate::fleet::{Fleet, Report};
+use crate::fleet::{Fleet, Loss, Report};
 use crate::interrupt::Interrupt;
 
 /// Time between telling the generators and the first intended request, and before a new deal is in force.
@@ -22,6 +22,11 @@ const AHEAD: Duration = Duration::from_millis(600);
 const GRACE: Duration = Duration::from_secs(5);
 /// Time between two calls that keep the generators' leases.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long a load waits for a generator when it has none: a new one is started and becomes ready in that time.
+const NEWCOMER: Duration = Duration::from_secs(40);
+/// Who finishes so shortly before the plan's end has finished with it: clocks differ a little.
+const SAME_END: Duration = Duration::from_secs(1);
 
 /// What driving needs.
 #[derive(Debug)]
@@ -56,16 +61,25 @@ impl Drive {
     /// No generator is there at the start, or all are lost.
     pub async fn run(mut self, plan: LoadPlan) -> Result<Driven, RunError> {
         let (reports, inbox) = mpsc::channel(256);
-        let start = self.clock.now().plus(span(AHEAD));
-        let mut fleet = Fleet::new(self.clock, plan.clone(), start, reports);
+        let mut fleet = Fleet::new(self.clock, plan.clone(), reports);
         let ready = self.generators.borrow_and_update().clone();
-        fleet.update(&ready).await?;
-        let sharing = fleet.deal(Span::ZERO).await;
-        if sharing.is_empty() {
+        let updated = fleet.update(&ready).await;
+        self.warn_all(updated.problems).await?;
+        // Only now: measuring the clocks takes time, too.
+        let start = self.clock.now().plus(span(AHEAD));
+        fleet.start_at(start);
+        let dealt = fleet.deal(Span::ZERO).await;
+        let late = self.clock.now().since(start);
+        self.warn_all(dealt.lost.iter().map(|(generator, reason, _)| not_told(generator, reason))).await?;
+        if dealt.generators.is_empty() {
             return Err(RunError::NoGenerator);
         }
         self.tell(Kind::LoadStarted { at: start }).await?;
-        self.tell(Kind::SharesDealt { generators: sharing, from_ns: 0, cause: "start".to_owned() }).await?;
+        self.tell(Kind::SharesDealt { generators: dealt.generators, from_ns: 0, cause: "start".to_owned() }).await?;
+        if late > Span::ZERO {
+            let text = format!("the generators had the plan {late} after its start: the first requests were sent late");
+            self.warn(text).await?;
+        }
         let marks = Marks::of(&plan, start);
         let end = self.clock.instant(marks.end) + plan.drain.to_duration() + GRACE;
         Loop {
@@ -76,6 +90,7 @@ impl Drive {
             start,
             end: end.into(),
             seen: BTreeMap::new(),
+            alone: None,
             driven: Driven::default(),
         }
         .run()
@@ -84,6 +99,17 @@ impl Drive {
 
     async fn tell(&self, kind: Kind) -> Result<(), RunError> {
         self.tell_as("run", kind).await
+    }
+
+    async fn warn(&self, text: String) -> Result<(), RunError> {
+        self.tell(Kind::Warning { text }).await
+    }
+
+    async fn warn_all(&self, texts: impl IntoIterator<Item = String>) -> Result<(), RunError> {
+        for text in texts {
+            self.warn(text).await?;
+        }
+        Ok(())
     }
 
     async fn tell_as(&self, src: &str, kind: Kind) -> Result<(), RunError> {
@@ -100,8 +126,10 @@ struct Loop {
     marks: Marks,
     start: RunTime,
     end: Instant,
-    /// Generator to the number of its last sample.
-    seen: BTreeMap<String, u64>,
+    /// Generator to its plan and the number of its last sample.
+    seen: BTreeMap<String, (String, u64)>,
+    /// Since when nobody has a share.
+    alone: Option<Instant>,
     driven: Driven,
 }
 
@@ -109,7 +137,8 @@ impl Loop {
     async fn run(mut self) -> Result<Driven, RunError> {
         let interrupt = self.drive.interrupt.clone();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        while !self.fleet.is_over() {
+        while !self.is_over() {
+            let alone = self.alone_until();
             let next_mark = self.marks.next().map(|at| Instant::from_std(self.drive.clock.instant(at)));
             tokio::select! {
                 biased;
@@ -127,17 +156,44 @@ impl Loop {
                     }
                     self.generators_changed().await?;
                 }
-                _ = heartbeat.tick() => self.keep_leases(),
+                _ = heartbeat.tick() => {
+                    self.keep_leases();
+                    self.generators_changed().await?;
+                }
+                () = sleep_until(alone), if alone.is_some() => return Err(self.all_lost()),
                 () = tokio::time::sleep_until(self.end) => {
-                    self.warn("a generator did not send its last sample in time".to_owned()).await?;
+                    self.drive.warn("a generator did not send its last sample in time".to_owned()).await?;
                     break;
                 }
             }
+        }
+        if self.alone_until().is_some() {
+            return Err(self.all_lost());
         }
         while self.marks.next().is_some() && !self.driven.interrupted {
             self.mark().await?;
         }
         Ok(self.driven)
+    }
+
+    /// True when nobody has anything left to report, and nobody can come any more.
+    fn is_over(&self) -> bool {
+        self.fleet.is_over() && self.dealing_is_over()
+    }
+
+    /// When the load is given up because nobody sends it; None while somebody does, or when it is as good as over.
+    fn alone_until(&mut self) -> Option<Instant> {
+        if self.driven.interrupted || self.fleet.is_sharing() {
+            self.alone = None;
+            return None;
+        }
+        let since = *self.alone.get_or_insert_with(Instant::now);
+        let end = Instant::from_std(self.drive.clock.instant(self.marks.end));
+        (since + SAME_END < end).then(|| since + NEWCOMER)
+    }
+
+    fn all_lost(&self) -> RunError {
+        RunError::GeneratorsLost { at_s: self.plan_time().as_secs_f64() }
     }
 
     async fn cut_short(&mut self) {
@@ -147,7 +203,11 @@ impl Loop {
     }
 
     async fn sample(&mut self, sample: Arc<Sample>) -> Result<(), RunError> {
-        let known = self.seen.insert(sample.generator.clone(), sample.seq).unwrap_or(0);
+        let newest = (sample.plan.clone(), sample.seq);
+        let known = match self.seen.insert(sample.generator.clone(), newest) {
+            Some((plan, seq)) if plan == sample.plan => seq,
+            _ => 0,
+        };
         if sample.seq > known + 1 {
             let lost = Kind::SampleLost {
                 generator: sample.generator.clone(),
@@ -183,40 +243,54 @@ impl Loop {
     }
 
     async fn lost(&mut self, generator: &str, reason: &str) -> Result<(), RunError> {
-        if !self.fleet.lose(generator) {
+        let loss = self.fleet.lose(generator);
+        if loss == Loss::None {
             return Ok(());
         }
-        let from_seq = self.seen.get(generator).copied().unwrap_or(0) + 1;
-        self.drive.tell(Kind::SampleLost { generator: generator.to_owned(), from_seq, count: 1 }).await?;
-        self.warn(format!("{generator} was lost: {reason}")).await?;
-        if self.fleet.is_dead() {
-            return Err(RunError::GeneratorsLost { at_s: self.plan_time().as_secs_f64() });
-        }
-        self.deal(format!("lost {generator}")).await
+        self.sample_lost(generator).await?;
+        self.drive.warn(format!("{generator} was lost: {reason}")).await?;
+        if loss == Loss::Share { self.deal(format!("lost {generator}")).await } else { Ok(()) }
+    }
+
+    async fn sample_lost(&self, generator: &str) -> Result<(), RunError> {
+        let from_seq = self.seen.get(generator).map_or(0, |(_, seq)| *seq) + 1;
+        self.drive.tell(Kind::SampleLost { generator: generator.to_owned(), from_seq, count: 1 }).await
     }
 
     async fn generators_changed(&mut self) -> Result<(), RunError> {
-        let ready = self.drive.generators.borrow_and_update().clone();
-        match self.fleet.update(&ready).await {
-            Ok(true) => self.deal("scaled".to_owned()).await,
-            Ok(false) => Ok(()),
-            Err(error) => self.warn(format!("a new generator was not taken in: {error}")).await,
+        if self.dealing_is_over() {
+            return Ok(());
         }
+        let ready = self.drive.generators.borrow_and_update().clone();
+        let updated = self.fleet.update(&ready).await;
+        self.drive.warn_all(updated.problems).await?;
+        if updated.changed { self.deal("scaled".to_owned()).await } else { Ok(()) }
+    }
+
+    fn dealing_is_over(&self) -> bool {
+        self.driven.interrupted || self.drive.clock.now() >= self.marks.end
     }
 
     async fn deal(&mut self, cause: String) -> Result<(), RunError> {
-        if self.driven.interrupted || self.drive.clock.now() >= self.marks.end {
+        if self.dealing_is_over() {
             return Ok(());
         }
         let from = Span(self.plan_time().0 + span(AHEAD).0);
-        let generators = self.fleet.deal(from).await;
+        let dealt = self.fleet.deal(from).await;
         if self.plan_time() > from {
-            self.warn(format!("shares were dealt {} late: requests may be missing or doubled", {
-                Span(self.plan_time().0 - from.0)
-            }))
-            .await?;
+            self.drive
+                .warn(format!("shares were dealt {} late: requests may be missing or doubled", {
+                    Span(self.plan_time().0 - from.0)
+                }))
+                .await?;
         }
-        self.drive.tell(Kind::SharesDealt { generators, from_ns: from.0, cause }).await
+        for (generator, reason, loss) in &dealt.lost {
+            if *loss != Loss::None {
+                self.sample_lost(generator).await?;
+            }
+            self.drive.warn(not_told(generator, reason)).await?;
+        }
+        self.drive.tell(Kind::SharesDealt { generators: dealt.generators, from_ns: from.0, cause }).await
     }
 
     async fn mark(&mut self) -> Result<(), RunError> {
@@ -237,10 +311,6 @@ impl Loop {
 
     fn plan_time(&self) -> Span {
         self.drive.clock.now().since(self.start)
-    }
-
-    async fn warn(&self, text: String) -> Result<(), RunError> {
-        self.drive.tell(Kind::Warning { text }).await
     }
 }
 
@@ -281,6 +351,10 @@ async fn sleep_until(instant: Option<Instant>) {
         Some(instant) => tokio::time::sleep_until(instant).await,
         None => std::future::pending().await,
     }
+}
+
+fn not_told(generator: &str, reason: &str) -> String {
+    format!("{generator} could not be told its share and is left out: {reason}")
 }
 
 fn span(duration: Duration) -> Span {

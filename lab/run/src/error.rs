@@ -68,3 +68,20 @@ fn list(findings: &[Finding]) -> String {
     let fatal = findings.iter().filter(|f| f.fatal);
     fatal.map(|f| format!("{} ({})", f.problem, f.remedy)).collect::<Vec<_>>().join("; ")
 }
+
+/// An error with its causes, in one line.
+pub fn chain(error: &RunError) -> String {
+    causes(error)
+}
+
+/// Any error with its causes, in one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -1,18 +1,21 @@
 //! The generators that share one schedule: their clocks, their shares, their samples. Who joins, leaves or is lost is settled here;
 //! when that happens is `drive`'s affair.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use lab_core::control::{LoadChange, LoadPlan, Sample, Share};
 use lab_core::unit::{RunTime, Span};
 use lab_env::{EnvError, GeneratorAddress, GeneratorClient};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::RunClock;
-use crate::error::RunError;
+use crate::error::{RunError, causes, chain};
 
 /// Without a sample for so long a generator is asked whether it lives.
 const SILENCE: Duration = Duration::from_millis(2500);
@@ -54,6 +57,62 @@ struct Member {
     offset: i128,
     standing: Standing,
     has_plan: bool,
+    /// True since it was seen to be no longer ready.
+    unlisted: bool,
+    /// Tells it to finish, and when that comes.
+    release: Option<(AbortHandle, RunTime)>,
+    /// How often it joined; its samples are counted anew each time.
+    joined: u32,
+    /// Ends its reader.
+    stop: CancellationToken,
+}
+
+/// What a loss means for the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing: it had no plan, had finished, or its loss is known.
+    None,
+    /// Samples are missing, but its share is with others already.
+    Samples,
+    /// Samples are missing, and nobody has its share.
+    Share,
+}
+
+/// What came of a look at who is ready.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// True when the schedule must be dealt anew.
+    pub changed: bool,
+    /// Newcomers that could not be taken in, told once each; they are tried again with the next look.
+    pub problems: Vec<String>,
+}
+
+/// What came of a deal.
+#[derive(Debug, Default)]
+pub struct Dealt {
+    /// The names by index; empty when nobody is left.
+    pub generators: Vec<String>,
+    /// Who could not be told, why, and what is lost with it.
+    pub lost: Vec<(String, String, Loss)>,
+}
+
+impl Member {
+    /// Whether it was away, with nothing left to report from before.
+    fn may_join_again(&self) -> bool {
+        self.unlisted && matches!(self.standing, Standing::Done | Standing::Lost)
+    }
+
+    /// It is ready again before it was told to finish, so it goes on with its plan. True when it needs a share.
+    fn stays(&mut self, now: RunTime) -> bool {
+        if self.standing != Standing::Leaving || self.release.as_ref().is_some_and(|(_, when)| *when <= now) {
+            return false;
+        }
+        if let Some((release, _)) = self.release.take() {
+            release.abort();
+        }
+        (self.standing, self.unlisted) = (Standing::Sharing, false);
+        true
+    }
 }
 
 /// The generators of one trial.
@@ -64,38 +123,69 @@ pub struct Fleet {
     start: RunTime,
     members: Vec<Member>,
     reports: mpsc::Sender<Report>,
+    /// Newcomers of which it is known that they could not be taken in.
+    refused: BTreeSet<String>,
     stop: CancellationToken,
 }
 
 impl Fleet {
-    /// A fleet without members for a plan whose time 0 is at `start`.
-    pub fn new(clock: RunClock, plan: LoadPlan, start: RunTime, reports: mpsc::Sender<Report>) -> Self {
-        Self { clock, plan, start, members: Vec::new(), reports, stop: CancellationToken::new() }
+    /// A fleet without members, for a plan that begins now unless `start_at` says when.
+    pub fn new(clock: RunClock, plan: LoadPlan, reports: mpsc::Sender<Report>) -> Self {
+        let (start, stop) = (clock.now(), CancellationToken::new());
+        Self { clock, plan, start, members: Vec::new(), reports, refused: BTreeSet::new(), stop }
     }
 
-    /// Takes note of the generators that are ready now. True when the schedule must be dealt anew.
-    ///
-    /// # Errors
-    /// A new generator did not tell its clock; it is not taken in.
-    pub async fn update(&mut self, ready: &[GeneratorAddress]) -> Result<bool, RunError> {
+    /// Sets when plan time 0 is. Before the first deal only.
+    pub fn start_at(&mut self, start: RunTime) {
+        self.start = start;
+    }
+
+    /// Takes note of the generators that are ready now.
+    pub async fn update(&mut self, ready: &[GeneratorAddress]) -> Updated {
+        let mut updated = Updated { changed: self.leave(ready), problems: Vec::new() };
+        for address in ready {
+            let known = self.members.iter().position(|m| m.name == address.replica);
+            if known.is_some_and(|index| !self.members[index].may_join_again()) {
+                updated.changed |= known.is_some_and(|index| self.members[index].stays(self.clock.now()));
+                continue;
+            }
+            match self.join(address, known.map_or(1, |index| self.members[index].joined + 1)).await {
+                Ok(member) => {
+                    updated.changed = true;
+                    self.refused.remove(&member.name);
+                    match known {
+                        Some(index) => std::mem::replace(&mut self.members[index], member).stop.cancel(),
+                        None => self.members.push(member),
+                    }
+                }
+                Err(error) => {
+                    if self.refused.insert(address.replica.clone()) {
+                        updated.problems.push(format!("a new generator was not taken in yet: {}", chain(&error)));
+                    }
+                }
+            }
+        }
+        updated
+    }
+
+    /// Who is not ready any more leaves; true when a share became free.
+    fn leave(&mut self, ready: &[GeneratorAddress]) -> bool {
         let mut changed = false;
         for member in &mut self.members {
-            if member.standing == Standing::Sharing && !ready.iter().any(|r| r.replica == member.name) {
-                member.standing = Standing::Leaving;
+            if ready.iter().any(|r| r.replica == member.name) {
+                continue;
+            }
+            member.unlisted = true;
+            if member.standing == Standing::Sharing {
+                // Without a plan it has nothing to finish or to report.
+                member.standing = if member.has_plan { Standing::Leaving } else { Standing::Done };
                 changed = true;
             }
         }
-        for address in ready {
-            if !self.members.iter().any(|m| m.name == address.replica) {
-                let member = self.join(address).await?;
-                self.members.push(member);
-                changed = true;
-            }
-        }
-        Ok(changed)
+        changed
     }
 
-    async fn join(&self, address: &GeneratorAddress) -> Result<Member, RunError> {
+    async fn join(&self, address: &GeneratorAddress, joined: u32) -> Result<Member, RunError> {
         let failed = |source: EnvError| RunError::Generator {
             generator: address.replica.clone(),
             what: "tell its clock",
@@ -114,87 +204,118 @@ impl Fleet {
             }
         }
         let offset = best.map_or(0, |(_, offset)| offset);
-        Ok(Member { name: address.replica.clone(), client, offset, standing: Standing::Sharing, has_plan: false })
+        Ok(Member {
+            name: address.replica.clone(),
+            client,
+            offset,
+            standing: Standing::Sharing,
+            has_plan: false,
+            unlisted: false,
+            release: None,
+            joined,
+            stop: self.stop.child_token(),
+        })
     }
 
     /// Deals the schedule among the sharing members from a plan time on. Who cannot be told is lost, and the rest is dealt again.
-    /// Returns the names by index; empty when nobody is left.
-    pub async fn deal(&mut self, from: Span) -> Vec<String> {
+    pub async fn deal(&mut self, from: Span) -> Dealt {
+        let mut dealt = Dealt::default();
         loop {
             let sharing: Vec<usize> =
                 (0..self.members.len()).filter(|i| self.members[*i].standing == Standing::Sharing).collect();
             let count = u32::try_from(sharing.len()).unwrap_or(u32::MAX);
-            let mut failures = Vec::new();
-            for (index, member) in (0u32..).zip(&sharing) {
-                if let Err(error) = self.tell(*member, Share { index, count }, from).await {
-                    failures.push((*member, error));
+            let tells = (0u32..).zip(&sharing).map(|(index, member)| {
+                let (member, fleet) = (&self.members[*member], &*self);
+                async move { fleet.tell(member, Share { index, count }, from).await }
+            });
+            let told = join_all(tells).await;
+            let before = dealt.lost.len();
+            for (index, told) in sharing.iter().zip(told) {
+                match told {
+                    Ok(()) => self.follow(*index),
+                    Err(error) => {
+                        let name = self.members[*index].name.clone();
+                        let loss = self.lose(&name);
+                        dealt.lost.push((name, causes(&error), loss));
+                    }
                 }
             }
-            if failures.is_empty() {
-                self.release_leaving(from).await;
-                return sharing.iter().map(|i| self.members[*i].name.clone()).collect();
-            }
-            for (member, error) in failures {
-                self.mark_lost(member, &error.to_string()).await;
+            if dealt.lost.len() == before {
+                self.release_leaving(from);
+                dealt.generators = sharing.iter().map(|i| self.members[*i].name.clone()).collect();
+                return dealt;
             }
         }
     }
 
-    async fn tell(&mut self, index: usize, share: Share, from: Span) -> Result<(), EnvError> {
-        let member = &self.members[index];
+    async fn tell(&self, member: &Member, share: Share, from: Span) -> Result<(), EnvError> {
         if member.has_plan {
             let change = LoadChange { from_ns: Some(from.0), share: Some(share), ..LoadChange::default() };
             return member.client.change(&change).await;
         }
         let start = i128::from(self.start.0) - member.offset;
+        let id = match member.joined {
+            1 => self.plan.id.clone(),
+            again => format!("{}.{again}", self.plan.id),
+        };
         let plan = LoadPlan {
+            id,
             start_at_ns: Some(u64::try_from(start.max(0)).unwrap_or(u64::MAX)),
             share,
             joins_at_ns: from.0,
             ..self.plan.clone()
         };
-        member.client.put_load(&plan).await?;
+        member.client.put_load(&plan).await
+    }
+
+    /// Reads the samples of a member that has the plan.
+    fn follow(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if std::mem::replace(&mut member.has_plan, true) {
+            return;
+        }
         let reader = Reader {
             generator: member.name.clone(),
             client: Arc::clone(&member.client),
             reports: self.reports.clone(),
-            stop: self.stop.clone(),
+            stop: member.stop.clone(),
         };
         tokio::spawn(reader.run());
-        self.members[index].has_plan = true;
-        Ok(())
     }
 
     /// Tells leaving members that they own nothing from `from` on, and to finish once that time has come.
-    async fn release_leaving(&mut self, from: Span) {
+    fn release_leaving(&mut self, from: Span) {
         let owns_nothing = Share { index: 1, count: 1 };
-        for member in self.members.iter_mut().filter(|m| m.standing == Standing::Leaving && m.has_plan) {
+        let when = self.start.plus(from);
+        for member in self.members.iter_mut().filter(|m| m.standing == Standing::Leaving && m.release.is_none()) {
             let change = LoadChange { from_ns: Some(from.0), share: Some(owns_nothing), ..LoadChange::default() };
-            // A leaving generator that does not answer is noticed by its reader.
-            if member.client.change(&change).await.is_ok() {
-                let (client, clock, when) = (Arc::clone(&member.client), self.clock, self.start.plus(from));
-                tokio::spawn(async move {
+            let (client, clock) = (Arc::clone(&member.client), self.clock);
+            let release = tokio::spawn(async move {
+                // A leaving generator that does not answer is noticed by its reader.
+                if client.change(&change).await.is_ok() {
                     clock.sleep_until(when).await;
-                    client.delete().await
-                });
-            }
+                    if let Err(error) = client.delete().await {
+                        tracing::debug!(generator = client.replica(), %error, "a leaving generator was not told to finish");
+                    }
+                }
+            });
+            member.release = Some((release.abort_handle(), when));
         }
     }
 
-    async fn mark_lost(&mut self, index: usize, reason: &str) {
-        self.members[index].standing = Standing::Lost;
-        let lost = Report::Lost { generator: self.members[index].name.clone(), reason: reason.to_owned() };
-        // The receiver is the caller's own loop; when it is gone nobody needs to know.
-        if self.reports.try_send(lost).is_err() {
-            tracing::warn!(generator = self.members[index].name, "lost report not delivered");
+    /// Takes note of a lost generator.
+    pub fn lose(&mut self, generator: &str) -> Loss {
+        let Some(member) = self.members.iter_mut().find(|m| m.name == generator) else { return Loss::None };
+        match member.standing {
+            Standing::Done | Standing::Lost => return Loss::None,
+            Standing::Sharing | Standing::Leaving => {}
         }
-    }
-
-    /// Takes note of a lost generator. True when it was sharing, so that its share must be dealt anew.
-    pub fn lose(&mut self, generator: &str) -> bool {
-        let Some(member) = self.members.iter_mut().find(|m| m.name == generator) else { return false };
         let was = std::mem::replace(&mut member.standing, Standing::Lost);
-        was == Standing::Sharing
+        match (member.has_plan, was) {
+            (false, _) => Loss::None,
+            (true, Standing::Sharing) => Loss::Share,
+            (true, _) => Loss::Samples,
+        }
     }
 
     /// Takes note of a generator's last sample.
@@ -209,9 +330,9 @@ impl Fleet {
         self.members.iter().all(|m| matches!(m.standing, Standing::Done | Standing::Lost))
     }
 
-    /// True when nobody can send any more.
-    pub fn is_dead(&self) -> bool {
-        self.members.iter().all(|m| m.standing == Standing::Lost)
+    /// True when somebody has a share, or gets one with the next deal.
+    pub fn is_sharing(&self) -> bool {
+        self.members.iter().any(|m| m.standing == Standing::Sharing)
     }
 
     /// Tells everybody to stop sending and to finish what is in flight.
@@ -222,7 +343,7 @@ impl Fleet {
                 tracing::warn!(generator = member.name, %error, "cannot stop its load");
             }
         });
-        futures_util::future::join_all(stops).await;
+        join_all(stops).await;
     }
 }
 
@@ -276,5 +397,89 @@ impl Reader {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_core::spec::Arrivals;
+
+    use super::*;
+
+    fn address(name: &str) -> GeneratorAddress {
+        // Bound and let go at once: nobody answers there.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        GeneratorAddress { replica: name.to_owned(), url, token: "t".to_owned().into() }
+    }
+
+    /// A fleet of which every member has the plan and does not answer.
+    fn fleet(names: &[&str]) -> Fleet {
+        let plan = LoadPlan {
+            id: "p".to_owned(),
+            start_at_ns: None,
+            operations: Vec::new(),
+            arrivals: Arrivals::Poisson,
+            phases: Vec::new(),
+            connections: 1,
+            timeout: Span::from_secs(1),
+            max_queue: 1,
+            seed: 1,
+            share: Share { index: 0, count: 1 },
+            joins_at_ns: 0,
+            keys: 0,
+            drain: Span::ZERO,
+        };
+        let mut fleet = Fleet::new(RunClock::start(), plan, mpsc::channel(1).0);
+        fleet.members = names
+            .iter()
+            .map(|name| Member {
+                name: (*name).to_owned(),
+                client: Arc::new(GeneratorClient::new(&address(name)).expect("a client")),
+                offset: 0,
+                standing: Standing::Sharing,
+                has_plan: true,
+                unlisted: false,
+                release: None,
+                joined: 1,
+                stop: CancellationToken::new(),
+            })
+            .collect();
+        fleet
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_told_is_named_with_what_is_lost() {
+        let mut fleet = fleet(&["a"]);
+        let dealt = fleet.deal(Span::ZERO).await;
+        assert!(dealt.generators.is_empty());
+        assert!(matches!(&dealt.lost[..], [(name, _, Loss::Share)] if name == "a"), "{dealt:?}");
+        assert_eq!(fleet.lose("a"), Loss::None, "its reader's report comes second");
+    }
+
+    #[tokio::test]
+    async fn a_generator_that_vanished_and_is_then_lost_has_lost_samples() {
+        let mut fleet = fleet(&["a", "b"]);
+        assert!(fleet.update(&[address("b")]).await.changed);
+        assert_eq!((fleet.lose("a"), fleet.lose("a")), (Loss::Samples, Loss::None));
+        fleet.done("b");
+        assert_eq!(fleet.lose("b"), Loss::None);
+    }
+
+    #[tokio::test]
+    async fn a_generator_that_is_ready_again_in_time_goes_on() {
+        let mut fleet = fleet(&["a"]);
+        assert!(fleet.update(&[]).await.changed);
+        assert!(!fleet.is_sharing() && !fleet.is_over());
+        assert_eq!(fleet.update(&[address("a")]).await, Updated { changed: true, problems: Vec::new() });
+        assert!(fleet.is_sharing());
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_that_does_not_answer_hides_no_change_and_is_told_once() {
+        let mut fleet = fleet(&["a"]);
+        let first = fleet.update(&[address("b")]).await;
+        assert!(first.changed && first.problems.len() == 1, "{first:?}");
+        assert_eq!(fleet.update(&[address("b")]).await, Updated::default());
     }
 }

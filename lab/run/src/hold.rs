@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::RunClock;
 use crate::conductor::{Conductor, Sink};
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 use crate::interrupt::Interrupt;
 use crate::listen::Listener;
 use crate::run::{Finished, Maker, MakerRequest};
 use crate::run_dir::RunDir;
 use crate::supervisor::{self, Ask, Question, Reply};
-use crate::trial::{Attendants, Step, bring_up, chain, tell};
+use crate::trial::{Attendants, Step, bring_up, tell};
 
 /// A lab that is about to come up.
 pub struct Hold {

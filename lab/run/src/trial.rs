@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::autoscaler;
 use crate::clock::RunClock;
 use crate::drive::{Drive, Driven};
-use crate::error::RunError;
+use crate::error::{RunError, chain};
 use crate::interrupt::Interrupt;
 use crate::observe::{self, Latest, Watcher};
 use crate::prepare;
@@ -338,16 +338,4 @@ impl<'a> Step<'a> {
 pub async fn tell(events: &EventSink, kind: Kind) -> Result<(), RunError> {
     let seen = Seen { src: "run".to_owned(), at: None, kind };
     events.send(seen).await.map_err(|_| RunError::ConductorGone)
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &RunError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
