@@ -11,6 +11,7 @@ use lab_core::model::Model;
 use lab_env::{EventSink, Seen};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::RunClock;
 use crate::error::RunError;
@@ -31,6 +32,7 @@ pub struct Conductor {
     pub events: EventSink,
     task: JoinHandle<Result<(), RunError>>,
     failed: watch::Receiver<bool>,
+    close: CancellationToken,
 }
 
 impl Conductor {
@@ -41,15 +43,19 @@ impl Conductor {
     pub fn start(journal: &Path, clock: RunClock, sinks: Vec<Box<dyn Sink>>) -> Result<Self, RunError> {
         let mut file = JournalFile::create(journal)?;
         file.line(&journal::header())?;
+        // Whoever kills the run before its first event leaves a journal that can be read.
+        file.flush()?;
         let (events, inbox) = mpsc::channel(WAITING);
         let (failing, failed) = watch::channel(false);
         let order = Order { file, clock, model: Model::default(), sinks, last: 0 };
+        let close = CancellationToken::new();
+        let closing = close.clone();
         let task = tokio::spawn(async move {
-            let result = order.run(inbox).await;
+            let result = order.run(inbox, closing).await;
             failing.send_replace(result.is_err());
             result
         });
-        Ok(Self { events, task, failed })
+        Ok(Self { events, task, failed, close })
     }
 
     /// Ends when the journal could not be written: the run must not go on unrecorded.
@@ -60,12 +66,13 @@ impl Conductor {
         }
     }
 
-    /// Waits until every event that was sent is on disk. All senders must be gone.
+    /// Takes no more events and waits until every one that was sent before is on disk. Senders that are left get an error.
     ///
     /// # Errors
     /// The journal could not be written.
     pub async fn finish(self) -> Result<(), RunError> {
         drop(self.events);
+        self.close.cancel();
         self.task.await.map_err(|_| RunError::ConductorGone)?
     }
 }
@@ -79,8 +86,18 @@ struct Order {
 }
 
 impl Order {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Seen>) -> Result<(), RunError> {
-        while let Some(seen) = inbox.recv().await {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Seen>, close: CancellationToken) -> Result<(), RunError> {
+        loop {
+            let seen = tokio::select! {
+                biased;
+                () = close.cancelled(), if !inbox.is_closed() => {
+                    // What waits in the channel still comes out of it.
+                    inbox.close();
+                    continue;
+                }
+                seen = inbox.recv() => seen,
+            };
+            let Some(seen) = seen else { break };
             self.order(seen)?;
             if inbox.is_empty() {
                 self.file.flush()?;
@@ -133,5 +150,32 @@ impl JournalFile {
 
     fn failed(&self, source: std::io::Error) -> RunError {
         RunError::Journal { path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_core::event::Kind;
+
+    use super::*;
+
+    fn warning(text: &str) -> Seen {
+        Seen { src: "run".to_owned(), at: None, kind: Kind::Warning { text: text.to_owned() } }
+    }
+
+    #[tokio::test]
+    async fn the_header_is_there_at_once_and_a_sender_that_stays_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let conductor = Conductor::start(&path, RunClock::start(), Vec::new()).expect("a conductor");
+        let text = std::fs::read_to_string(&path).expect("a journal");
+        assert_eq!(text, format!("{}\n", journal::header()));
+        let stays = conductor.events.clone();
+        for n in 0..100 {
+            stays.send(warning(&n.to_string())).await.expect("taken");
+        }
+        conductor.finish().await.expect("written");
+        assert!(stays.send(warning("late")).await.is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("a journal").lines().count(), 101);
     }
 }
