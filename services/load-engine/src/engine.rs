@@ -13,7 +13,7 @@ use mio::{Poll, Token, Waker};
 
 use crate::clock::{now_ns, process_cpu_ns};
 use crate::collector::{self, PlanInfo, Progress};
-use crate::plan::{Drive, Pace, Plan, check_connections, check_rate, check_share, check_weights, worker_share};
+use crate::plan::{Drive, Pace, Plan, check_connections, check_count, check_rate, check_weights, worker_share};
 use crate::schedule::{Change, Mix};
 use crate::target::resolve;
 use crate::worker::{Command, Report, WAKE, Worker};
@@ -301,8 +301,8 @@ fn wrong_with(change: &LoadChange, drive: &Drive) -> Vec<String> {
         wrong.push("rate: this load runs at closed pace, as fast as its connections are answered".to_owned());
     }
     wrong.extend(change.connections.and_then(check_connections));
-    // An index that no number has is how a generator is told to send nothing.
-    wrong.extend(change.share.filter(|s| s.index < s.count || s.count == 0).and_then(check_share));
+    // Any index will do: one that no number has is how a generator is told to send nothing.
+    wrong.extend(change.share.and_then(check_count));
     if let Some(mix) = &change.mix {
         wrong.extend(check_weights(mix.values().copied()));
         let known = |name: &String| drive.plan.operations.iter().any(|o| o.name == *name);

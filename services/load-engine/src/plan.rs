@@ -113,7 +113,7 @@ pub fn validate(plan: &LoadPlan) -> Vec<String> {
     check_operations(plan, &mut wrong);
     check_phases(plan, &mut wrong);
     wrong.extend(check_connections(plan.connections));
-    wrong.extend(check_share(plan.share));
+    wrong.extend(check_count(plan.share).or_else(|| check_index(plan.share)));
     if plan.timeout < Span::from_millis(1) || plan.timeout > LONGEST_WAIT {
         wrong.push(format!("timeout: {} is outside 1ms to {LONGEST_WAIT}", plan.timeout));
     }
@@ -131,11 +131,16 @@ pub(crate) fn check_connections(connections: u32) -> Option<String> {
         .then(|| format!("connections: {connections} is outside 1 to {MOST_CONNECTIONS}"))
 }
 
-pub(crate) fn check_share(share: Share) -> Option<String> {
-    let fits = share.index < share.count && share.count <= MOST_GENERATORS;
-    (!fits).then(|| {
-        format!("share: index {} of {} does not fit; 0 ≤ index < count ≤ {MOST_GENERATORS}", share.index, share.count)
-    })
+/// How many share the schedule; of a generator that is told to leave as well.
+pub(crate) fn check_count(share: Share) -> Option<String> {
+    let count = share.count;
+    (!(1..=MOST_GENERATORS).contains(&count))
+        .then(|| format!("share: a count of {count} is outside 1 to {MOST_GENERATORS}"))
+}
+
+fn check_index(share: Share) -> Option<String> {
+    let Share { index, count } = share;
+    (index >= count).then(|| format!("share: index {index} of {count} owns nothing; give one below the count"))
 }
 
 /// A rate of 0 is a pause.

@@ -16,6 +16,10 @@ use rand_pcg::Pcg64Mcg;
 
 use cursor::Cursor;
 
+/// Most arrivals of others that one call passes over, so that no turn of the send loop stalls in the numbers of a long past: about a
+/// millisecond.
+const MOST_PASSED: usize = 16_384;
+
 /// One request of the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
@@ -104,6 +108,8 @@ pub struct Schedule {
     next: Option<(Arrival, Cursor)>,
     /// `next` is up to date.
     known: bool,
+    /// Where the search for `next` stands when one call did not bring it to its end.
+    searched: Option<Cursor>,
 }
 
 impl Schedule {
@@ -130,15 +136,22 @@ impl Schedule {
             last_ns: 0,
             next: None,
             known: false,
+            searched: None,
         }
     }
 
-    /// The next arrival without taking it; None when nothing more will come unless something is changed.
+    /// The next arrival without taking it; None when nothing more will come unless something is changed, or while it
+    /// [is searched](Self::is_searching).
     pub fn peek(&mut self) -> Option<Arrival> {
         if !self.known {
             self.look_ahead();
         }
         self.next.as_ref().map(|(arrival, _)| *arrival)
+    }
+
+    /// True when the next arrival lies so far behind others' that further calls are needed to find it.
+    pub fn is_searching(&self) -> bool {
+        self.searched.is_some()
     }
 
     /// Takes the next arrival if it is due at or before plan time `now_ns`.
@@ -162,6 +175,7 @@ impl Schedule {
         self.changes.insert(at, change);
         self.known = false;
         self.next = None;
+        self.searched = None;
     }
 
     /// Plan time at which the last phase ends.
@@ -200,18 +214,26 @@ impl Schedule {
     }
 
     fn look_ahead(&mut self) {
-        let mut cursor = self.taken.clone();
+        let mut cursor = self.searched.take().unwrap_or_else(|| self.taken.clone());
         self.next = None;
-        while let Some((k, intended_ns)) = cursor.advance(&self.legs, &self.changes, self.poisson) {
-            if k >= self.limit {
-                break;
-            }
+        for _ in 0..MOST_PASSED {
+            let Some((k, intended_ns)) = self.advance(&mut cursor).filter(|(k, _)| *k < self.limit) else {
+                self.known = true;
+                return;
+            };
             if cursor.owns(k) && intended_ns >= self.joins_at_ns {
                 self.next = Some((self.arrival(&cursor, k, intended_ns), cursor));
-                break;
+                self.known = true;
+                return;
             }
         }
-        self.known = true;
+        self.searched = Some(cursor);
+    }
+
+    /// The next arrival of the whole schedule, unless this share owns none of what is left.
+    fn advance(&self, cursor: &mut Cursor) -> Option<(u64, u64)> {
+        let may_own = cursor.owns_any() || self.changes.iter().skip(cursor.changes_done).any(|c| c.share.is_some());
+        may_own.then(|| cursor.advance(&self.legs, &self.changes, self.poisson)).flatten()
     }
 
     /// The request of number `k` when a connection, not the schedule, decides that it is sent at `now_ns`.

@@ -55,6 +55,11 @@ impl Source {
         if self.ended || self.closed.is_some() { None } else { self.schedule.peek().map(|a| a.intended_ns) }
     }
 
+    /// True when the schedule needs further turns to find its next request.
+    pub(crate) fn is_searching(&self) -> bool {
+        !self.ended && self.closed.is_none() && self.schedule.is_searching()
+    }
+
     /// At closed pace, how many requests free connections would be given now.
     pub(crate) fn wanted(&self, now_ns: u64) -> usize {
         match &self.closed {

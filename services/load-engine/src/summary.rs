@@ -6,6 +6,13 @@ use lab_core::ledger::Ledger;
 use lab_core::unit::Span;
 use serde::{Deserialize, Serialize};
 
+/// A turn of the send loop above this is a stall.
+const STALL_NS: u64 = 50_000_000;
+/// One stall above this is enough to doubt a load.
+const LONG_STALL_NS: u64 = 250_000_000;
+/// Part of the time above which several stalls are.
+const STALLED_SHARE: f64 = 0.005;
+
 /// Whether a measurement can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +84,9 @@ pub(crate) struct Totals {
     failures: std::collections::BTreeMap<String, u64>,
     cpu_ns: u64,
     longest_turn_ns: u64,
+    /// Samples with a turn above [`STALL_NS`], and the sum of their longest turns.
+    stalls: u32,
+    stalled_ns: u64,
     last_ns: u64,
     /// Over all phases, for Little's law.
     in_flight_ns: u64,
@@ -95,7 +105,7 @@ impl Totals {
         self.gap |= sample.seq != self.next_seq;
         self.next_seq = sample.seq + 1;
         self.cpu_ns += sample.cpu_ns;
-        self.longest_turn_ns = self.longest_turn_ns.max(sample.longest_turn_ns);
+        self.turn(sample.longest_turn_ns);
         self.last_ns = sample.to_ns;
         self.in_flight_ns += sample.in_flight_ns;
         for phase in &sample.phases {
@@ -147,6 +157,21 @@ impl Totals {
         }
     }
 
+    fn turn(&mut self, longest_ns: u64) {
+        self.longest_turn_ns = self.longest_turn_ns.max(longest_ns);
+        if longest_ns > STALL_NS {
+            self.stalls += 1;
+            self.stalled_ns = self.stalled_ns.saturating_add(longest_ns);
+        }
+    }
+
+    /// One longer turn happens on any machine and moves no percentile of a long load; several that add up do, and so does a very
+    /// long one.
+    fn is_stalled(&self) -> bool {
+        let often = self.stalls >= 2 && self.stalled_ns as f64 > STALLED_SHARE * self.last_ns as f64;
+        often || self.longest_turn_ns > LONG_STALL_NS
+    }
+
     /// What speaks against the generator, not against the target: a slow target alone leaves a load valid.
     fn audit(&self, workers: u32) -> (Validity, Vec<String>) {
         let mut findings = Vec::new();
@@ -160,7 +185,7 @@ impl Totals {
             findings
                 .push((Validity::Invalid, "nothing was offered: give a longer duration or a higher rate".to_owned()));
         }
-        if self.longest_turn_ns > 50_000_000 {
+        if self.is_stalled() {
             let stall = Span(self.longest_turn_ns / 1_000_000 * 1_000_000);
             findings.push((Validity::Suspect, format!("the generator stalled for {stall}: give it a core of its own")));
         }
@@ -203,5 +228,25 @@ impl Latencies {
             p999_us: at(0.999),
             max_us: histogram.max().map(us),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_stalled(seconds: u64, turns_ms: &[u64]) -> bool {
+        let mut totals = Totals { last_ns: seconds * 1_000_000_000, ..Totals::new(0) };
+        turns_ms.iter().for_each(|ms| totals.turn(ms * 1_000_000));
+        totals.is_stalled()
+    }
+
+    #[test]
+    fn stalls_count_when_they_add_up_or_are_very_long() {
+        assert!(!is_stalled(3, &[1, 2, 1]));
+        assert!(!is_stalled(3, &[1, 240, 1]), "one");
+        assert!(!is_stalled(60, &[60, 60, 1]), "two in a long load");
+        assert!(is_stalled(3, &[60, 60, 1]));
+        assert!(is_stalled(60, &[1, 251, 1]));
     }
 }

@@ -123,6 +123,7 @@ impl Worker {
         let chore = job.next_cut_ns.min(job.next_tick_ns).min(drained);
         match job.driver.source.next_due() {
             Some(due) if due <= chore => Until::Send(start_ns + due),
+            None if job.driver.source.is_searching() => Until::Chore(start_ns),
             _ => Until::Chore(start_ns + chore),
         }
     }
@@ -145,6 +146,10 @@ impl Worker {
                 }
                 Ok(Command::Stop) => {
                     if let Some(job) = &mut self.job {
+                        // What fell due since the last turn is this generator's, and nobody else would send it.
+                        if let Some(plan_ns) = now_ns().checked_sub(job.driver.start_ns) {
+                            job.driver.release(plan_ns);
+                        }
                         job.driver.source.end();
                     }
                 }

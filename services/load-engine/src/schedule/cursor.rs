@@ -88,6 +88,10 @@ impl Cursor {
         k % u64::from(self.share.count) == u64::from(self.share.index)
     }
 
+    pub(super) fn owns_any(&self) -> bool {
+        self.share.index < self.share.count
+    }
+
     pub(super) fn phase_index(&self) -> u32 {
         u32::try_from(self.leg).unwrap_or(u32::MAX)
     }

@@ -183,6 +183,34 @@ fn a_generator_that_joins_takes_its_share_from_then_on() {
     assert_eq!(all(joined), expected);
 }
 
+#[test]
+fn a_share_that_owns_nothing_looks_at_nothing() {
+    let share = Share { index: 2, count: 2 };
+    let week = LoadPlan { share, ..plan(Arrivals::Poisson, vec![constant(1_000_000.0, 7 * 24 * 3600)]) };
+    let mut schedule = Schedule::new(&week, None);
+    assert_eq!(schedule.peek(), None);
+    assert!(!schedule.is_searching(), "there is nothing to find");
+    let back = Share { index: 0, count: 1 };
+    schedule.change(Change { from_ns: SECOND, share: Some(back), ..Change::default() });
+    while schedule.peek().is_none() {
+        assert!(schedule.is_searching());
+    }
+    assert!(schedule.peek().is_some_and(|a| (SECOND..SECOND + SECOND / 1_000).contains(&a.intended_ns)));
+}
+
+#[test]
+fn a_long_past_is_passed_in_steps() {
+    let whole = plan(Arrivals::Constant, vec![constant(100_000.0, 10)]);
+    let mut schedule = Schedule::new(&LoadPlan { joins_at_ns: 5 * SECOND, ..whole }, None);
+    let mut steps = 1;
+    while schedule.take_due(u64::MAX).is_none() {
+        assert!(schedule.is_searching());
+        steps += 1;
+    }
+    assert_eq!(steps, 500_000 / MOST_PASSED + 1);
+    assert_eq!(schedule.peek().map(|a| a.k), Some(500_001));
+}
+
 /// The share of a generator among `count`; one that is not among them sends nothing.
 fn share_of(index: u32, count: u32) -> Share {
     Share { index: if index < count { index } else { u32::MAX }, count }

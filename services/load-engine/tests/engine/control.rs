@@ -90,6 +90,17 @@ fn a_stop_finishes_what_is_under_way() {
 }
 
 #[test]
+fn a_stop_leaves_out_nothing_that_was_due() {
+    let server = Server::good();
+    let rig = Rig::new(&[server.address]);
+    // Begun half a second ago: all of that is due in the first turn, in which the stop may be read first.
+    rig.load(LoadPlan { start_at_ns: Some(load_engine::now_ns() - 500_000_000), ..plan(1_000.0, 30_000) });
+    rig.engine.stop().expect("alive");
+    let outcome = rig.finish();
+    assert!(outcome.ledger.offered >= 500, "{:?}", outcome.ledger);
+}
+
+#[test]
 fn a_load_stopped_before_its_start_is_empty() {
     let rig = Rig::new(&[]);
     rig.load(LoadPlan { start_at_ns: Some(load_engine::now_ns() + 3_600_000_000_000), ..plan(1_000.0, 1_000) });
@@ -126,6 +137,11 @@ fn what_cannot_be_done_is_refused_with_reasons() {
     let mix = Some(BTreeMap::from([("nosuch".to_owned(), 1.0)]));
     let bad = LoadChange { mix, connections: Some(0), rate: Some(1e12), ..LoadChange::default() };
     assert!(matches!(rig.engine.change(&bad), Err(EngineError::Change(why)) if why.len() == 3));
+    for count in [0, u32::MAX] {
+        let leaving = Share { index: u32::MAX, count };
+        let bad = LoadChange { share: Some(leaving), ..LoadChange::default() };
+        assert!(matches!(rig.engine.change(&bad), Err(EngineError::Change(why)) if why[0].contains("count")));
+    }
     rig.engine.stop().expect("alive");
     assert!(rig.finish().samples.last().is_some_and(|s| s.last));
     rig.wait("the end", |s| s.state == LoadState::Finished);
