@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
+use lab_core::control::{Counts, PhaseSample, Sample};
 use lab_core::event::{Event, Kind, Outcome};
 use lab_core::fixture::Scenario;
+use lab_core::histogram::Histogram;
 use lab_core::judge::{self, Verdict};
 use lab_core::ledger::Ledger;
 use lab_core::model::Model;
@@ -151,7 +153,7 @@ fn a_generator_that_joins_within_a_second_is_counted_in_it() {
 }
 
 /// Changes every sample and says which checks of the trial are not valid.
-fn broken(change: impl Fn(&mut lab_core::control::Sample)) -> Vec<(&'static str, Validity)> {
+fn broken(change: impl Fn(&mut Sample)) -> Vec<(&'static str, Validity)> {
     let mut events = short();
     for event in &mut events {
         if let Kind::Sample(sample) = &mut event.kind {
@@ -182,7 +184,7 @@ fn each_fault_of_a_generator_is_found_by_its_check() {
     let cut_tail = broken(|s| s.phases.iter_mut().for_each(|p| p.latency_sum_ns = p.latency_sum_ns * 12 / 10));
     assert_eq!(cut_tail, [("sums", Validity::Invalid)]);
     let late = broken(|s| {
-        let mut lag = lab_core::histogram::Histogram::new();
+        let mut lag = Histogram::new();
         s.phases.iter_mut().for_each(|p| {
             lag.clear();
             lag.record_n(Span::from_millis(80), p.counts.started);
@@ -192,6 +194,84 @@ fn each_fault_of_a_generator_is_found_by_its_check() {
     assert!(late.contains(&("send lag", Validity::Invalid)), "{late:?}");
     let unreadable = broken(|s| s.phases.iter_mut().for_each(|p| p.service.0 = "no histogram".to_owned()));
     assert!(unreadable.contains(&("histograms", Validity::Invalid)), "{unreadable:?}");
+}
+
+/// Little's law by phase, after a change of every sample.
+fn law(scenario: &Scenario, change: impl Fn(&mut Sample)) -> Vec<Validity> {
+    let mut events = scenario.events();
+    for event in &mut events {
+        if let Kind::Sample(sample) = &mut event.kind {
+            change(sample);
+        }
+    }
+    let model = Model::of(&events);
+    let checks = validity::checks(&model, &model.trials[0]);
+    checks.iter().filter(|c| c.name == "Little's law").map(|c| c.grade).collect()
+}
+
+/// Four more requests of phase 0 from 3 s on that are over after the first half of the second that ends at `end_s`, good or failed.
+fn hang(sample: &mut Sample, end_s: u64, good: bool) {
+    let second = sample.to_ns / 1_000_000_000;
+    if sample.generator != "load-generator-1" || !(4..=end_s).contains(&second) {
+        return;
+    }
+    sample.in_flight_ns += if second == end_s { 2_000_000_000 } else { 4_000_000_000 };
+    sample.in_flight += if second == end_s { 0 } else { 4 };
+    if second < end_s {
+        return;
+    }
+    let mut times = Histogram::new();
+    times.record_n(Span::from_millis(end_s * 1_000 - 3_500), 4);
+    let (times, none) = (times.encode(), Histogram::new().encode());
+    let counts =
+        Counts { completed: 4 * u64::from(good), failed: 4 * u64::from(!good), unfinished: -4, ..Counts::default() };
+    let over = |this: bool| if this { times.clone() } else { none.clone() };
+    let part = PhaseSample {
+        phase: 0,
+        counts,
+        response: over(good),
+        service: over(good),
+        failures: over(!good),
+        ..sample.phases[0].clone()
+    };
+    sample.phases.push(part);
+}
+
+#[test]
+fn what_is_in_flight_at_the_edge_of_a_phase_breaks_no_law() {
+    use Validity::{Invalid, Valid};
+    let mut scenario = Scenario::autoscale(5);
+    scenario.phases = vec![("slow", 60.0, 6, true), ("quiet", 4.0, 8, true)];
+    assert_eq!(law(&scenario, |s| hang(s, 7, true)), [Valid, Valid]);
+    assert_eq!(law(&scenario, |s| hang(s, 7, false)), [Valid, Valid]);
+    scenario.phases = vec![("slow", 60.0, 6, true), ("quiet", 4.0, 8, false)];
+    assert_eq!(law(&scenario, |s| hang(s, 9, false)), [Valid], "a target that hangs until the requests time out");
+    assert_eq!(law(&scenario, |s| hang(s, 9_000, false)), [Invalid], "in flight and never over");
+}
+
+#[test]
+fn counts_that_are_broken_break_the_law() {
+    let mut scenario = Scenario::autoscale(5);
+    scenario.phases = vec![("slow", 60.0, 20, true), ("quiet", 1.0, 8, true)];
+    scenario.variants[0].work = Span::from_millis(30);
+    assert_eq!(law(&scenario, |_| {}), [Validity::Valid; 2]);
+    assert_eq!(law(&scenario, |s| s.in_flight_ns = s.in_flight_ns * 6 / 10)[0], Validity::Invalid);
+    scenario.phases = vec![("warm-up", 20.0, 3, true), ("hold", 20.0, 10, true)];
+    assert_eq!(law(&scenario, |s| s.in_flight_ns *= 2), [Validity::Invalid; 2]);
+}
+
+#[test]
+fn a_suspect_run_passes_and_says_that_it_is_suspect() {
+    let mut events = Scenario::matrix(4, 1).events();
+    for event in &mut events {
+        if let Kind::Sample(sample) = &mut event.kind {
+            sample.longest_turn_ns = if sample.seq == 6 { 260_000_000 } else { 1_000_000 };
+        }
+    }
+    let model = Model::of(&events);
+    let conclusion = judge::conclude(&model);
+    assert_eq!((conclusion.exit_code, conclusion.validity), (0, Validity::Suspect));
+    assert_eq!(lab_core::summary::Summary::of(&model).validity, Validity::Suspect);
 }
 
 #[test]

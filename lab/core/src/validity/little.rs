@@ -14,9 +14,10 @@
 //! is outside the integral. Of a failed request only the time from *intended* to failure is known, so its time in flight lies
 //! between 0 and that. The two terms at the edges are not known either: each of the n requests in flight at an edge has behind it, on
 //! average, E[S²]/2E[S] (the age seen at a random instant). Twice that is allowed for each, and for their scatter √n times the
-//! longest service time: a single slow request at an edge weighs much in a phase that has few.
+//! longest time, over this phase and the one before, which called for what is in flight at the first edge: a single slow request at an edge weighs much in a phase that has few.
 
 use super::{Check, Validity, residual};
+use crate::distribution::Distribution;
 use crate::model::{Cell, Phase, Trial};
 use crate::series::Stretch;
 use crate::unit::Span;
@@ -72,12 +73,18 @@ fn around<'a>(trial: &'a Trial, phase: &'a Phase) -> impl Iterator<Item = &'a Ph
     [phase].into_iter().chain(earlier.max_by_key(|p| p.started))
 }
 
+/// Times of requests that may be in flight at an edge. Those that go on to fail are not among the service times, and a target that
+/// hangs has little else in flight.
+fn times<'a>(trial: &'a Trial, phase: &'a Phase) -> impl Iterator<Item = &'a Distribution> {
+    around(trial, phase).flat_map(|p| [&p.service, &p.failures])
+}
+
 fn residual_before(trial: &Trial, phase: &Phase) -> f64 {
-    around(trial, phase).map(|p| residual(&p.service)).fold(0.0, f64::max)
+    times(trial, phase).map(residual).fold(0.0, f64::max)
 }
 
 fn longest_before(trial: &Trial, phase: &Phase) -> f64 {
-    around(trial, phase).filter_map(|p| p.service.max()).map(|longest| longest.0 as f64).fold(0.0, f64::max)
+    times(trial, phase).filter_map(Distribution::max).map(|longest| longest.0 as f64).fold(0.0, f64::max)
 }
 
 /// Requests in flight at the edges of every unbroken row of seconds.
