@@ -86,6 +86,11 @@ impl Service {
         &self.0.lifecycle
     }
 
+    /// True when only this machine can reach the listener.
+    pub fn is_local(&self) -> bool {
+        self.0.address.ip().is_loopback()
+    }
+
     /// Burns the CPU time that `work` gives this operation.
     pub fn burner(&self, work: &Work, operation: &str) -> Burner {
         Burner::new(work.of(operation), self.0.turns.clone())

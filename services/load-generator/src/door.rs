@@ -7,7 +7,7 @@ use kit::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Passes a call that came from this machine by its own name and that no other site's page has caused. The port is not looked at: a
+/// Passes a call to a listener that only this machine can reach, made by its own name and that no other site's page has caused. The port is not looked at: a
 /// front door or a port-forward may have another.
 pub(crate) fn from_here(request: &Parts) -> Result<(), ApiError> {
     let host = single(&request.headers, &HOST)?.ok_or_else(|| ApiError::bad_request("the Host header is missing"))?;

@@ -1,8 +1,8 @@
 //! One generator: the engine with what stands around it, and what the routes do with it. Calls of the engine may block for a moment,
 //! so they run beside the runtime.
 
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
@@ -10,12 +10,12 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use kit::guard::Token;
 use kit::{ApiError, Metrics, ServeError, Service};
-use lab_core::control::{LoadChange, LoadPlan, LoadState, Sample, Status, Targets};
+use lab_core::control::{LoadChange, LoadPlan, LoadState, Sample, Share, Status, Targets};
 use lab_core::unit::Rate;
 use load_engine::{Engine, EngineError};
 
 use crate::Config;
-use crate::config::wrong_with;
+use crate::config::{over_cap, peak_of, wrong_with};
 use crate::lease::Lease;
 use crate::samples::Samples;
 
@@ -32,6 +32,27 @@ pub struct Generator {
     token: Token,
     default_plan: LoadPlan,
     max_rate: Rate,
+    offer: Mutex<Offer>,
+}
+
+/// What the load in progress asks of this generator, as far as it has been told.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    /// Highest rate of the plan, and what replaces it, requests a second of the whole schedule.
+    planned: f64,
+    instead: Option<f64>,
+    share: Share,
+}
+
+impl Offer {
+    fn of(plan: &LoadPlan) -> Self {
+        Self { planned: peak_of(plan), instead: None, share: plan.share }
+    }
+
+    fn changed(self, change: &LoadChange) -> Self {
+        let instead = change.rate.map_or(self.instead, |rate| (rate >= 0.0).then_some(rate));
+        Self { instead, share: change.share.unwrap_or(self.share), ..self }
+    }
 }
 
 /// A call that cannot be answered as wished.
@@ -58,6 +79,7 @@ impl Generator {
             lease: Lease::new(config.lease.to_duration()),
             engine,
             token,
+            offer: Mutex::new(Offer::of(&default_plan)),
             default_plan,
             max_rate: config.max_rate,
             service,
@@ -97,9 +119,10 @@ impl Generator {
 
     async fn begin(self: &Arc<Self>, plan: LoadPlan, leased: bool) -> Result<(), Refused> {
         self.run(move |g| {
-            let id = plan.id.clone();
+            let (id, offer) = (plan.id.clone(), Offer::of(&plan));
             // Before the load, so that its first sample finds its plan begun.
             g.engine.load_after(plan, || g.samples.begin(&id))?;
+            *g.offer() = offer;
             g.lease.hold(leased);
             tracing::info!(plan = id, leased, "load begun");
             Ok(())
@@ -108,11 +131,23 @@ impl Generator {
     }
 
     pub(crate) async fn change(self: &Arc<Self>, change: LoadChange) -> Result<(), Refused> {
-        if let Some(rate) = change.rate.filter(|rate| *rate > self.max_rate.0) {
-            let wrong = format!("rate: {rate}/s is above this generator's --max-rate of {}", self.max_rate);
-            return Err(EngineError::Change(vec![wrong]).into());
-        }
-        self.run(move |g| g.engine.change(&change)).await
+        self.run(move |g| {
+            // Held over the call, so that two changes cannot both be within the cap and together above it.
+            let mut offer = g.offer();
+            let changed = offer.changed(&change);
+            let rate = changed.instead.unwrap_or(changed.planned);
+            if let Some(over) = over_cap(rate, changed.share, g.max_rate) {
+                return Err(EngineError::Change(vec![format!("rate: {over}")]));
+            }
+            g.engine.change(&change)?;
+            *offer = changed;
+            Ok(())
+        })
+        .await
+    }
+
+    fn offer(&self) -> MutexGuard<'_, Offer> {
+        self.offer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn set_targets(self: &Arc<Self>, targets: Targets) -> Result<(), Refused> {

@@ -70,8 +70,7 @@ at("connect").onclick = told(async () => {
   follow(token);
 });
 at("start").onclick = told(async () => {
-  const answer = await fetch("/start");
-  if (!answer.ok) throw new Error((await answer.json()).error);
+  await call("GET", "/start");
   say("The default load has begun.");
 });
 at("rate").oninput = () => { at("wanted").textContent = `${at("rate").value}/s`; };

@@ -73,6 +73,14 @@ async fn the_page_allows_only_its_own_files() {
     }
 }
 
+#[tokio::test]
+async fn start_needs_the_token_where_others_can_call() {
+    let rig = Rig::new(&["--listen", "0.0.0.0:0"]);
+    let request = Request::get("/start").header("host", "127.0.0.1:8080").body(Body::empty()).expect("a request");
+    assert_eq!(rig.send(request).await.0, 401);
+    assert_eq!(rig.call("GET", "/start", Value::Null).await.0, 409, "no target is known");
+}
+
 #[rstest]
 #[case::evil_host(&[("host", "evil.example")], 421)]
 #[case::no_host(&[], 400)]

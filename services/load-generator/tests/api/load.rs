@@ -72,6 +72,8 @@ async fn refusals_say_what_is_wrong() {
     said(&rig.expect("PUT", "/load", serde_json::to_value(plan("b", 1.0, 1)).expect("JSON"), 409).await, &["`busy`"]);
     said(&rig.expect("PATCH", "/load", json!({"speed": 1}), 400).await, &["speed"]);
     said(&rig.expect("PATCH", "/load", json!({"rate": 5_000.0}), 422).await, &["max-rate"]);
+    rig.expect("PATCH", "/load", json!({"rate": 5_000.0, "share": {"index": 1, "count": 5}}), 200).await;
+    said(&rig.expect("PATCH", "/load", json!({"share": {"index": 1, "count": 4}}), 422).await, &["1250/s", "max-rate"]);
     said(&rig.expect("PATCH", "/load", json!({"mix": {"nosuch": 1.0}}), 422).await, &["nosuch"]);
 
     rig.expect("PUT", "/targets", json!({"version": 7, "endpoints": []}), 204).await;
