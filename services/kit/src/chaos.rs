@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use lab_core::unit::{Percent, Span};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::answer::json as answer_json;
@@ -50,6 +52,16 @@ impl Chaos {
     }
 }
 
+/// An order for trouble. Its content type must be given: a page of another site cannot send JSON unasked.
+async fn order<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    if !request.headers().contains_key(CONTENT_TYPE) {
+        let message = "send the body as `content-type: application/json`";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let (_, bytes) = body::read_json(request).await?;
+    body::parse(&bytes)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Latency {
@@ -58,8 +70,7 @@ struct Latency {
 
 /// `POST /chaos/latency {"add":"50ms"}`; `0s` ends it.
 pub(crate) async fn latency(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, ApiError> {
-    let (_, bytes) = body::read_json(request).await?;
-    let Latency { add } = body::parse(&bytes)?;
+    let Latency { add } = order(request).await?;
     if let Some(chaos) = &shared.chaos {
         chaos.added_ns.store(add.0, Ordering::Relaxed);
     }
@@ -81,8 +92,7 @@ fn internal_error() -> u16 {
 
 /// `POST /chaos/errors {"share":"20%","status":503}`; `0%` ends it, 500 is the default.
 pub(crate) async fn errors(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, ApiError> {
-    let (_, bytes) = body::read_json(request).await?;
-    let Errors { share, status } = body::parse(&bytes)?;
+    let Errors { share, status } = order(request).await?;
     if share.0 > 1.0 {
         return Err(ApiError::bad_request("`share` is above 100%; give a percentage up to 100%"));
     }

@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use tower::{Layer, Service as TowerService};
 
 use crate::service::Shared;
-use crate::{ApiError, Metrics, REQUEST_TIMEOUT};
+use crate::{ApiError, Metrics, REQUEST_TIMEOUT, guard};
 
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"];
 /// Statuses whose counters are kept at hand; others are looked up.
@@ -133,6 +133,10 @@ impl FrontLayer {
         };
         let mut ending = Ending { route: &route, method, begun: Instant::now(), status: CLIENT_GONE };
         let handled = async {
+            let request = match keep_pages_out(request, chaos, &shared) {
+                Ok(request) => request,
+                Err(error) => return error.into_response(),
+            };
             if let Some(trouble) = shared.chaos.as_ref().filter(|_| chaos)
                 && let Some(error) = trouble.meddle().await
             {
@@ -152,6 +156,16 @@ impl FrontLayer {
         ending.status = response.status().as_u16();
         response
     }
+}
+
+/// No other site's page may change anything here, or make trouble. Requests of programs pass after two look-ups.
+fn keep_pages_out(request: Request, harmless: bool, shared: &Shared) -> Result<Request, ApiError> {
+    if (harmless && request.method().is_safe()) || !guard::is_from_page(request.headers()) {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    guard::check_page(&head, shared.address.ip().is_loopback())?;
+    Ok(Request::from_parts(head, body))
 }
 
 fn timed_out(route: &'static str) -> Response {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -14,6 +15,7 @@ use crate::{ApiError, ServeError};
 
 /// Shortest token that a file may hold, in bytes.
 const SHORTEST: usize = 16;
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A bearer token. It never shows itself in logs.
@@ -97,7 +99,7 @@ pub struct Site(Vec<String>);
 impl Site {
     /// `127.0.0.1`, `[::1]` and `localhost` at this port.
     pub fn loopback(port: u16) -> Self {
-        Self(["127.0.0.1", "[::1]", "localhost"].iter().map(|host| format!("{host}:{port}")).collect())
+        Self(LOOPBACK.iter().map(|host| format!("{host}:{port}")).collect())
     }
 
     /// One more `host:port`, such as the address of a front door.
@@ -141,6 +143,26 @@ impl Site {
     fn is_ours(&self, authority: &str) -> bool {
         self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(authority))
     }
+}
+
+/// True when a browser's page sent the request; programs send neither header.
+pub(crate) fn is_from_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
+
+/// Passes a page's request that changes state when the page is one of the host that it calls, and that host, for a `local` listener,
+/// a name of this machine: another one may have been pointed at it by its owner.
+pub(crate) fn check_page(request: &Parts, local: bool) -> Result<(), ApiError> {
+    let host = single(&request.headers, &HOST)?
+        .ok_or_else(|| ApiError::bad_request("the Host header is missing; send one"))?;
+    let port = host.parse::<Authority>().ok().and_then(|authority| authority.port_u16());
+    let site = match (local, port) {
+        (false, _) => Site(vec![host.to_owned()]),
+        (true, Some(port)) => Site::loopback(port),
+        (true, None) => Site(LOOPBACK.map(str::to_owned).to_vec()),
+    };
+    site.check_host(request)?;
+    site.check_origin(request)
 }
 
 /// The value of a header that may come once.

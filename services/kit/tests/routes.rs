@@ -39,7 +39,21 @@ fn plain(args: &ServeArgs) -> Router {
 }
 
 async fn call(app: &Router, method: &str, path: &str, body: impl Into<Body>) -> Response<Body> {
-    let request = Request::builder().method(method).uri(path).body(body.into()).expect("a valid request");
+    call_with(app, method, path, &[("content-type", "application/json")], body).await
+}
+
+async fn call_with(
+    app: &Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.into()).expect("a valid request");
     app.clone().oneshot(request).await.expect("a router has no errors")
 }
 
@@ -218,4 +232,47 @@ async fn work_on_demand(#[case] path: &str, #[case] status: u16, #[case] part: &
     assert_eq!(response.status(), status);
     let body = text(response).await;
     assert!(body.contains(part), "{body}");
+}
+
+#[tokio::test]
+async fn trouble_must_be_ordered_as_json() {
+    let app = plain(&args());
+    for headers in [&[][..], &[("content-type", "text/plain")]] {
+        let response = call_with(&app, "POST", "/chaos/latency", headers, r#"{"add":"1ms"}"#).await;
+        assert_eq!(refusal(response).await.0, 415);
+    }
+}
+
+#[rstest]
+#[case::program("POST", "/read", &[], 200)]
+#[case::own_page("POST", "/read", &[("host", "localhost:7"), ("origin", "http://localhost:7"), ("sec-fetch-site", "same-origin")], 200)]
+#[case::no_port("POST", "/read", &[("host", "localhost"), ("origin", "http://localhost")], 200)]
+#[case::cross_site("POST", "/read", &[("host", "localhost:7"), ("sec-fetch-site", "cross-site")], 403)]
+#[case::same_site("POST", "/read", &[("host", "localhost:7"), ("sec-fetch-site", "same-site")], 403)]
+#[case::foreign_origin("POST", "/read", &[("host", "localhost:7"), ("origin", "http://evil.example")], 403)]
+#[case::other_port("POST", "/read", &[("host", "localhost:7"), ("origin", "http://localhost:8")], 403)]
+#[case::renamed("POST", "/read", &[("host", "evil.example"), ("origin", "http://evil.example")], 421)]
+#[case::harmless("GET", "/hello", &[("host", "localhost:7"), ("sec-fetch-site", "cross-site")], 200)]
+#[case::work("GET", "/work?cpu=1us", &[("host", "localhost:7"), ("sec-fetch-site", "cross-site")], 403)]
+#[tokio::test]
+async fn pages_of_other_sites_change_nothing(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] headers: &[(&str, &str)],
+    #[case] status: u16,
+) {
+    let response = call_with(&plain(&args()), method, path, headers, "").await;
+    match status {
+        200 => assert_eq!(response.status(), 200),
+        _ => assert_eq!(refusal(response).await.0, status),
+    }
+}
+
+#[tokio::test]
+async fn a_listener_for_others_has_any_name() {
+    let app = plain(&ServeArgs { listen: Some("0.0.0.0:0".parse().expect("an address")), ..args() });
+    for (origin, status) in [("http://lab.example", 200), ("http://evil.example", 403)] {
+        let headers = [("host", "lab.example"), ("origin", origin)];
+        assert_eq!(call_with(&app, "POST", "/read", &headers, "").await.status(), status);
+    }
 }
