@@ -34,7 +34,7 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// For ack, extend and release.
     pub receipt: Receipt,
-    /// How often it was delivered, this time included: 1 at first.
+    /// How often it was delivered, this time included and what came back untried left out: 1 at first.
     pub receives: u32,
 }
 
@@ -98,6 +98,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// Makes the message visible at once (or dead, when this was its last delivery). False when the receipt is stale.
     async fn release(&self, receipt: &Receipt) -> Result<bool, Error>;
+
+    /// As `release`, of a message that nobody tried: this delivery does not count towards its death. False when the receipt is stale.
+    async fn release_untried(&self, receipt: &Receipt) -> Result<bool, Error>;
 
     /// How many messages are where.
     async fn depth(&self) -> Result<Depth, Error>;

@@ -166,6 +166,26 @@ async fn a_released_message_is_visible_at_once(place: Place) {
     assert!(!queue.release(&held.receipt).await.unwrap());
 }
 
+async fn what_came_back_untried_does_not_die_of_it(place: Place) {
+    let queue = place.open().await;
+    queue.publish(vec![envelope("a")]).await.unwrap();
+    let mut seen = HashSet::new();
+    for _ in 0..10 {
+        let delivery = one(&queue).await;
+        assert_eq!(delivery.receives, 1);
+        assert!(queue.release_untried(&delivery.receipt).await.unwrap());
+        assert!(!queue.release_untried(&delivery.receipt).await.unwrap());
+        assert!(seen.insert(delivery.receipt), "each receipt fits one delivery");
+    }
+    assert_eq!(queue.depth().await.unwrap(), Depth { visible: 1, in_flight: 0, dead: 0 });
+    for receives in 1..=5 {
+        let delivery = one(&queue).await;
+        assert_eq!(delivery.receives, receives);
+        assert!(queue.release(&delivery.receipt).await.unwrap());
+    }
+    assert_eq!(queue.depth().await.unwrap(), Depth { visible: 0, in_flight: 0, dead: 1 });
+}
+
 async fn a_poison_message_is_dead_after_exactly_five(place: Place) {
     let queue = place.open().await;
     queue.publish(vec![envelope("poison")]).await.unwrap();
@@ -414,6 +434,7 @@ macro_rules! every_queue {
                 an_empty_receive_ends_after_its_wait a_waiting_receive_is_woken
                 an_unacknowledged_message_comes_back_when_its_time_is_over what_comes_back_goes_first
                 a_stale_receipt_does_nothing an_extension_counts_from_now a_released_message_is_visible_at_once
+                what_came_back_untried_does_not_die_of_it
                 a_poison_message_is_dead_after_exactly_five many_dead_do_not_hide_the_living
                 depth_tells_where_messages_are queues_of_other_names_do_not_meet no_two_consumers_hold_one_message
                 a_dropped_receive_gives_back_what_it_took a_closed_queue_says_so

@@ -49,8 +49,19 @@ pub trait Consumer: Send + Sync + 'static {
     fn extend(&self, delivery: &Self::Delivery) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// Gives a message back at once.
     fn release(&self, delivery: &Self::Delivery) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    /// As `release`, of a message that was not tried to the end: this delivery does not count towards its death.
+    fn release_untried(&self, delivery: &Self::Delivery) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// The visibility timeout of the queue; messages are held by extending it each third of it.
     fn visibility(&self) -> Duration;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    TookEffect,
+    Poison,
+    /// The service ended first.
+    Untried,
 }
 
 /// Consumes until the service ends. Counts messages that took effect in `consumed`.
@@ -73,7 +84,7 @@ pub async fn consume<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, consumed:
 
 /// Lets all messages of a batch take effect side by side, so that the store can write them together.
 async fn work_off<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, consumed: &Counter, batch: &[C::Delivery]) {
-    let mut done = vec![false; batch.len()];
+    let mut fates = vec![Fate::Untried; batch.len()];
     {
         let mut effects: FuturesUnordered<_> = batch
             .iter()
@@ -85,7 +96,7 @@ async fn work_off<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, consumed: &C
         loop {
             tokio::select! {
                 ended = effects.next() => match ended {
-                    Some((index, took_effect)) => done[index] = took_effect,
+                    Some((index, fate)) => fates[index] = fate,
                     None => break,
                 },
                 _ = beat.tick() => hold(consumer, batch).await,
@@ -93,24 +104,24 @@ async fn work_off<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, consumed: &C
             }
         }
     }
-    settle(consumer, consumed, batch, &done).await;
+    settle(consumer, consumed, batch, &fates).await;
 }
 
-/// True when the message took effect; false when it never can, or had not when the service ended.
-async fn persist<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, delivery: &C::Delivery) -> bool {
+/// Tries until the message took effect, is known to be unable to, or the service ends.
+async fn persist<C: Consumer>(consumer: &C, lifecycle: &Lifecycle, delivery: &C::Delivery) -> Fate {
     let mut pause = BACKOFF.0;
     loop {
         match consumer.take_effect(delivery).await {
-            Outcome::Done => return true,
+            Outcome::Done => return Fate::TookEffect,
             Outcome::Poison(reason) => {
                 tracing::warn!(reason, "a message cannot take effect; giving it back");
-                return false;
+                return Fate::Poison;
             }
             Outcome::Later(error) => {
                 tracing::warn!(error = chain(&error), "a message could not take effect; trying again");
                 wait(lifecycle, &mut pause).await;
                 if lifecycle.is_ending() {
-                    return false;
+                    return Fate::Untried;
                 }
             }
         }
@@ -125,8 +136,8 @@ async fn hold<C: Consumer>(consumer: &C, batch: &[C::Delivery]) {
     }
 }
 
-async fn settle<C: Consumer>(consumer: &C, consumed: &Counter, batch: &[C::Delivery], done: &[bool]) {
-    let (took, left): (Vec<_>, Vec<_>) = batch.iter().zip(done).partition(|(_, done)| **done);
+async fn settle<C: Consumer>(consumer: &C, consumed: &Counter, batch: &[C::Delivery], fates: &[Fate]) {
+    let (took, left): (Vec<_>, Vec<_>) = batch.iter().zip(fates).partition(|(_, fate)| **fate == Fate::TookEffect);
     let took: Vec<_> = took.into_iter().map(|(delivery, _)| delivery).collect();
     let count = took.len() as u64;
     if count > 0 {
@@ -137,8 +148,12 @@ async fn settle<C: Consumer>(consumer: &C, consumed: &Counter, batch: &[C::Deliv
             }
         }
     }
-    for (delivery, _) in left {
-        if let Err(error) = consumer.release(delivery).await {
+    for (delivery, fate) in left {
+        let released = match fate {
+            Fate::Untried => consumer.release_untried(delivery).await,
+            Fate::Poison | Fate::TookEffect => consumer.release(delivery).await,
+        };
+        if let Err(error) = released {
             tracing::warn!(
                 error = chain(&error),
                 "cannot give a message back; it comes back by its visibility timeout"
@@ -224,6 +239,11 @@ mod tests {
             Ok(())
         }
 
+        async fn release_untried(&self, delivery: &&'static str) -> Result<(), std::io::Error> {
+            self.note("untried", delivery);
+            Ok(())
+        }
+
         fn visibility(&self) -> Duration {
             Duration::from_secs(30)
         }
@@ -268,12 +288,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_does_not_wait_for_an_absent_store() {
         let (script, _) = consumed(&["a"], u32::MAX, Duration::from_secs(5)).await;
-        assert_eq!((script.noted("ack a"), script.noted("release a")), (0, 1));
+        assert_eq!((script.noted("ack a"), script.noted("untried a")), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_releases_what_is_not_done() {
         let (script, _) = consumed(&["a", "endless"], 0, Duration::from_secs(5)).await;
-        assert_eq!((script.noted("ack a"), script.noted("release endless")), (1, 1));
+        assert_eq!((script.noted("ack a"), script.noted("untried endless")), (1, 1));
     }
 }

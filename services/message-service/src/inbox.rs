@@ -109,6 +109,10 @@ impl Consumer for Inbox {
         self.state.queue.release(&delivery.receipt).await.map(drop)
     }
 
+    async fn release_untried(&self, delivery: &Delivery) -> Result<(), Error> {
+        self.state.queue.release_untried(&delivery.receipt).await.map(drop)
+    }
+
     fn visibility(&self) -> Duration {
         self.visibility
     }

@@ -131,6 +131,10 @@ impl Consumer for Creator {
         self.queue.release(&delivery.receipt).await.map(drop)
     }
 
+    async fn release_untried(&self, delivery: &Delivery) -> Result<(), Error> {
+        self.queue.release_untried(&delivery.receipt).await.map(drop)
+    }
+
     fn visibility(&self) -> Duration {
         self.visibility
     }

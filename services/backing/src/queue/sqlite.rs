@@ -22,8 +22,10 @@ const SCHEMA: Schema = Schema {
     operation: "sqlite queue: open",
     application_id: 0x6c61_6271,
     // AUTOINCREMENT: a number is never used again, so the receipt of a deleted message fits no later one.
+    // receives never falls, so that each receipt is new; of them, untried do not count towards a message's death.
     // visible_us is 0 until the first delivery: a step of the wall clock cannot hide what is new.
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE queues (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
         CREATE TABLE messages (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -43,7 +45,13 @@ const SCHEMA: Schema = Schema {
             died_us INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX dead_by_queue ON dead (queue);
-    "],
+    ",
+        "
+        ALTER TABLE messages ADD COLUMN untried INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX messages_by_visibility;
+        CREATE INDEX messages_by_visibility ON messages (queue, visible_us, number, receives, untried);
+    ",
+    ],
 };
 
 const PUBLISH: &str = "sqlite queue: publish";
@@ -74,6 +82,13 @@ struct Inner {
     writer: Writer,
     readers: Readers,
     published: Notify,
+}
+
+/// Whether a delivery counts towards a message's death.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    Yes,
+    No,
 }
 
 impl SqliteQueue {
@@ -130,23 +145,36 @@ impl Inner {
 
     async fn give_back(&self, unwanted: Vec<Delivery>) {
         for delivery in unwanted {
-            if let Err(error) = self.show_at(RELEASE, &delivery.receipt, self.now()).await {
+            if let Err(error) = self.show_at(RELEASE, &delivery.receipt, self.now(), Tried::No).await {
                 tracing::debug!(%error, "a dropped receive's message comes back after its visibility timeout");
             }
         }
         self.published.notify_waiters();
     }
 
-    async fn show_at(&self, operation: &'static str, receipt: &Receipt, visible: i64) -> Result<bool, Error> {
+    async fn release(&self, receipt: &Receipt, tried: Tried) -> Result<bool, Error> {
+        let released = self.show_at(RELEASE, receipt, self.now(), tried).await?;
+        self.published.notify_waiters();
+        Ok(released)
+    }
+
+    async fn show_at(
+        &self,
+        operation: &'static str,
+        receipt: &Receipt,
+        visible: i64,
+        tried: Tried,
+    ) -> Result<bool, Error> {
         let Some((number, receives)) = parts(receipt) else { return Ok(false) };
         let now = self.now();
         let work = move |connection: &Connection| {
             let update = || {
                 connection
                     .prepare_cached(
-                        "UPDATE messages SET visible_us = ?4 WHERE number = ?1 AND receives = ?2 AND visible_us > ?3",
+                        "UPDATE messages SET visible_us = ?4, untried = untried + ?5 \
+                         WHERE number = ?1 AND receives = ?2 AND visible_us > ?3",
                     )?
-                    .execute(params![number, receives, now, visible])
+                    .execute(params![number, receives, now, visible, tried == Tried::No])
             };
             update().map(|changed| changed == 1).map_err(|error| Error::engine(operation, error))
         };
@@ -213,13 +241,15 @@ impl Queue for SqliteQueue {
 
     async fn extend(&self, receipt: &Receipt, by: Duration) -> Result<bool, Error> {
         let visible = self.0.now().saturating_add(time(micros(by)));
-        self.0.show_at(EXTEND, receipt, visible).await
+        self.0.show_at(EXTEND, receipt, visible, Tried::Yes).await
     }
 
     async fn release(&self, receipt: &Receipt) -> Result<bool, Error> {
-        let released = self.0.show_at(RELEASE, receipt, self.0.now()).await?;
-        self.0.published.notify_waiters();
-        Ok(released)
+        self.0.release(receipt, Tried::Yes).await
+    }
+
+    async fn release_untried(&self, receipt: &Receipt) -> Result<bool, Error> {
+        self.0.release(receipt, Tried::No).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
@@ -300,7 +330,7 @@ fn visible_between(
     limit: usize,
 ) -> rusqlite::Result<Vec<(i64, u32)>> {
     let mut query = connection.prepare_cached(
-        "SELECT number, receives FROM messages WHERE queue = ?1 AND visible_us BETWEEN ?2 AND ?3 \
+        "SELECT number, receives - untried FROM messages WHERE queue = ?1 AND visible_us BETWEEN ?2 AND ?3 \
          ORDER BY visible_us, number LIMIT ?4",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -310,7 +340,7 @@ fn visible_between(
 fn deliver(connection: &Connection, number: i64, until: i64) -> rusqlite::Result<Delivery> {
     let mut update = connection.prepare_cached(
         "UPDATE messages SET receives = receives + 1, visible_us = ?2 WHERE number = ?1 \
-         RETURNING number, id, body, receives",
+         RETURNING number, id, body, receives, receives - untried",
     )?;
     update.query_row([number, until], delivery_from)
 }
@@ -318,7 +348,7 @@ fn deliver(connection: &Connection, number: i64, until: i64) -> rusqlite::Result
 fn bury(connection: &Connection, number: i64, now: i64) -> rusqlite::Result<()> {
     let mut copy = connection.prepare_cached(
         "INSERT INTO dead (number, queue, id, body, receives, died_us) \
-         SELECT number, queue, id, body, receives, ?2 FROM messages WHERE number = ?1",
+         SELECT number, queue, id, body, receives - untried, ?2 FROM messages WHERE number = ?1",
     )?;
     copy.execute([number, now])?;
     connection.prepare_cached("DELETE FROM messages WHERE number = ?1")?.execute([number])?;
@@ -326,12 +356,12 @@ fn bury(connection: &Connection, number: i64, now: i64) -> rusqlite::Result<()> 
 }
 
 fn delivery_from(row: &Row<'_>) -> rusqlite::Result<Delivery> {
-    let (number, receives): (i64, u32) = (row.get(0)?, row.get(3)?);
+    let (number, delivery): (i64, u32) = (row.get(0)?, row.get(3)?);
     Ok(Delivery {
         id: MessageId(Uuid::from_bytes(row.get(1)?)),
         body: row.get(2)?,
-        receipt: Receipt(format!("{number}.{receives}")),
-        receives,
+        receipt: Receipt(format!("{number}.{delivery}")),
+        receives: row.get(4)?,
     })
 }
 
@@ -349,8 +379,8 @@ fn delete_held(connection: &Connection, receipts: &[Receipt], now: i64) -> rusql
 /// of the time of one that looks at each row.
 fn count_all(connection: &Connection, queue: i64, now: i64, most: u32) -> rusqlite::Result<Depth> {
     let mut query = connection.prepare_cached(
-        "SELECT count(*) FILTER (WHERE visible_us <= ?2 AND receives < ?3), count(*) FILTER (WHERE visible_us > ?2), \
-         count(*) FILTER (WHERE visible_us <= ?2 AND receives >= ?3), \
+        "SELECT count(*) FILTER (WHERE visible_us <= ?2 AND receives - untried < ?3), count(*) FILTER (WHERE visible_us > ?2), \
+         count(*) FILTER (WHERE visible_us <= ?2 AND receives - untried >= ?3), \
          (SELECT count(*) FROM messages WHERE queue = ?1 AND visible_us = 0), \
          (SELECT count(*) FROM dead WHERE queue = ?1) \
          FROM messages WHERE queue = ?1 AND visible_us > 0",
