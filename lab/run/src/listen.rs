@@ -75,12 +75,29 @@ struct One {
     src: String,
 }
 
+/// A plan whose last sample has not come yet.
+struct Following {
+    plan: String,
+    /// Number of the sample that is wanted next.
+    next: u64,
+}
+
+/// How a stream of samples ended.
+enum Ending {
+    /// With the last sample.
+    Last,
+    /// Before it.
+    Broken,
+    /// Nobody takes events any more.
+    NobodyListens,
+}
+
 impl One {
     /// Ends when nobody takes events any more, or the generator has not answered for a minute.
     async fn run(self) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut followed, mut unanswered) = (None, 0);
+        let (mut followed, mut following, mut unanswered) = (None, None::<Following>, 0);
         while unanswered < 120 {
             look.tick().await;
             let Ok(status) = self.client.status().await else {
@@ -88,35 +105,70 @@ impl One {
                 continue;
             };
             unanswered = 0;
+            if following.as_ref().is_some_and(|f| status.plan.as_ref() != Some(&f.plan))
+                && !self.gave_up(following.take()).await
+            {
+                return;
+            }
             let running = matches!(status.state, LoadState::Running | LoadState::Paused | LoadState::Draining);
-            if running && status.plan != followed {
-                let since = status.plan_ns.unwrap_or(0);
-                let at = RunTime(self.clock.now().0.saturating_sub(since));
-                if !self.tell("run", Kind::LoadStarted { at }).await || !self.stream().await {
+            // A plan that ended while its stream was broken still has samples to give.
+            let Some(plan) = status.plan.filter(|_| running || following.is_some()) else { continue };
+            if followed.as_ref() == Some(&plan) {
+                continue;
+            }
+            if following.is_none() {
+                let at = RunTime(self.clock.now().0.saturating_sub(status.plan_ns.unwrap_or(0)));
+                if !self.tell("run", Kind::LoadStarted { at }).await {
                     return;
                 }
-                followed = status.plan;
             }
+            let current = following.get_or_insert(Following { plan, next: 1 });
+            match self.stream(current).await {
+                Ending::Last => followed = following.take().map(|f| f.plan),
+                Ending::Broken => {}
+                Ending::NobodyListens => return,
+            }
+        }
+        self.gave_up(following).await;
+    }
+
+    /// The rest of a plan will not come. False when nobody takes events any more.
+    async fn gave_up(&self, following: Option<Following>) -> bool {
+        match following {
+            Some(following) => self.lost(following.next, 1).await,
+            None => true,
         }
     }
 
-    /// False when nobody takes events any more.
-    async fn stream(&self) -> bool {
-        let mut samples = std::pin::pin!(self.client.samples(1));
+    async fn lost(&self, from_seq: u64, count: u64) -> bool {
+        self.tell("run", Kind::SampleLost { generator: self.client.replica().to_owned(), from_seq, count }).await
+    }
+
+    async fn stream(&self, following: &mut Following) -> Ending {
+        let mut samples = std::pin::pin!(self.client.samples(following.next));
         while let Some(Ok(sample)) = samples.next().await {
+            if sample.plan != following.plan {
+                // The next look finds the new plan.
+                return Ending::Broken;
+            }
+            let missing = sample.seq.saturating_sub(following.next);
+            if missing > 0 && !self.lost(following.next, missing).await {
+                return Ending::NobodyListens;
+            }
+            following.next = sample.seq + 1;
             let last = sample.last;
             let sample = Arc::new(sample);
             if self.samples.send(Arc::clone(&sample)).is_err() {
                 tracing::trace!("no autoscaler listens to samples");
             }
             if !self.tell(&self.src, Kind::Sample(Box::new(Sample::clone(&sample)))).await {
-                return false;
+                return Ending::NobodyListens;
             }
             if last {
-                break;
+                return Ending::Last;
             }
         }
-        true
+        Ending::Broken
     }
 
     async fn tell(&self, src: &str, kind: Kind) -> bool {
