@@ -9,7 +9,7 @@ use lab_core::event::Event;
 use lab_core::journal;
 use lab_core::model::Model;
 use lab_env::{EventSink, Seen};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,6 @@ pub struct Conductor {
     /// Where events go in.
     pub events: EventSink,
     task: JoinHandle<Result<(), RunError>>,
-    failed: watch::Receiver<bool>,
     close: CancellationToken,
 }
 
@@ -46,24 +45,12 @@ impl Conductor {
         // Whoever kills the run before its first event leaves a journal that can be read.
         file.flush()?;
         let (events, inbox) = mpsc::channel(WAITING);
-        let (failing, failed) = watch::channel(false);
         let order = Order { file, clock, model: Model::default(), sinks, last: 0 };
         let close = CancellationToken::new();
         let closing = close.clone();
-        let task = tokio::spawn(async move {
-            let result = order.run(inbox, closing).await;
-            failing.send_replace(result.is_err());
-            result
-        });
-        Ok(Self { events, task, failed, close })
-    }
-
-    /// Ends when the journal could not be written: the run must not go on unrecorded.
-    pub async fn failed(&self) {
-        let mut failed = self.failed.clone();
-        if failed.wait_for(|failed| *failed).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        // Once the journal cannot be written the inbox is gone, and every sender knows: the run must not go on unrecorded.
+        let task = tokio::spawn(order.run(inbox, closing));
+        Ok(Self { events, task, close })
     }
 
     /// Takes no more events and waits until every one that was sent before is on disk. Senders that are left get an error.

@@ -59,9 +59,19 @@ pub enum RunError {
     /// The task that orders events is gone.
     #[error("the conductor stopped before the run did")]
     ConductorGone,
-    /// The user asked to stop.
+    /// The user asked to stop, or the budget was used up.
     #[error("interrupted")]
     Interrupted,
+    /// The same, before the services were ready.
+    #[error("interrupted before the services were ready")]
+    InterruptedEarly,
+}
+
+impl RunError {
+    /// True when nothing failed: it was asked to end.
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::InterruptedEarly)
+    }
 }
 
 fn list(findings: &[Finding]) -> String {

@@ -1,24 +1,26 @@
 //! `lab up`: services that stay until somebody takes them down, with their autoscalers, front doors and a journal.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lab_core::event::{Kind, Outcome, RunInfo, StepName, TrialInfo};
+use lab_core::event::{Kind, Outcome, RunInfo, TrialInfo};
 use lab_core::spec::{CreateMode, EnvironmentKind, Spec};
-use lab_env::{Environment, EventSink, FrontDoor, front_door};
+use lab_env::{EnvError, Environment, EventSink, FrontDoor, front_door};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::RunClock;
 use crate::conductor::{Conductor, Sink};
+use crate::down::down;
 use crate::error::{RunError, chain};
 use crate::interrupt::Interrupt;
 use crate::listen::Listener;
 use crate::run::{Finished, Maker, MakerRequest};
 use crate::run_dir::RunDir;
 use crate::supervisor::{self, Ask, Question, Reply};
-use crate::trial::{Attendants, Step, bring_up, tell};
+use crate::trial::{Attendants, bring_up, tell};
 
 /// A lab that is about to come up.
 pub struct Hold {
@@ -112,13 +114,10 @@ impl Hold {
             events,
             environment,
         };
-        let finished = tokio::select! {
-            finished = holding.run(ready) => Some(finished),
-            () = conductor.failed() => None,
-        };
+        let finished = holding.run(ready).await;
         announcing.abort();
         conductor.finish().await?;
-        finished.ok_or(RunError::ConductorGone)?
+        finished
     }
 }
 
@@ -134,22 +133,39 @@ struct Holding {
 
 impl Holding {
     async fn run(self, ready: impl FnOnce(&Up) + Send) -> Result<Finished, RunError> {
+        let held = self.begin_and_hold(ready).await;
+        let workloads: Vec<&str> = self.info.spec.services.names().collect();
+        let down = down(&self.events, &self.interrupt, &self.environment, &workloads, &self.name).await;
+        let interrupted_before_ready = matches!(held, Err(RunError::InterruptedEarly));
+        let error = held.err().filter(|e| !e.is_interrupt());
+        let outcome = match (&error, interrupted_before_ready) {
+            (Some(_), _) => Outcome::Failed,
+            (None, true) => Outcome::Interrupted,
+            (None, false) => Outcome::Completed,
+        };
+        tell(&self.events, Kind::TrialEnded { outcome, error: error.as_ref().map(chain) }).await?;
+        tell(&self.events, Kind::RunEnded { outcome }).await?;
+        let error = error.or(down.result.err());
+        Ok(Finished { outcome, error, left: down.left, interrupted_before_ready })
+    }
+
+    async fn begin_and_hold(&self, ready: impl FnOnce(&Up) + Send) -> Result<(), RunError> {
         tell(&self.events, Kind::RunStarted(Box::new(self.info.clone()))).await?;
         let trial = TrialInfo { trial: 0, variant: 0, block: 0, seed: self.info.spec.seed };
         tell(&self.events, Kind::TrialStarted(trial)).await?;
-        let held = self.hold(ready).await;
-        let down = self.take_down().await;
-        let error = held.err().filter(|e| !matches!(e, RunError::Interrupted));
-        let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Completed };
-        tell(&self.events, Kind::TrialEnded { outcome, error: error.as_ref().map(chain) }).await?;
-        tell(&self.events, Kind::RunEnded { outcome }).await?;
-        down?;
-        Ok(Finished { outcome, error })
+        tokio::select! {
+            biased;
+            // Without a journal nothing may go on but the way down.
+            () = self.events.closed() => Err(RunError::ConductorGone),
+            held = self.hold(ready) => held,
+        }
     }
 
     async fn hold(&self, ready: impl FnOnce(&Up) + Send) -> Result<(), RunError> {
+        // Known before anything is up, so said before.
+        supervisor::check(&self.folder).map_err(|source| self.no_socket(source))?;
         let bring_up = bring_up(&self.events, &self.environment, &self.info.spec);
-        self.interrupt.or(1, bring_up).await.ok_or(RunError::Interrupted)??;
+        self.interrupt.or(1, bring_up).await.ok_or(RunError::InterruptedEarly)??;
         let doors = self.open_doors().await?;
         let attendants = Attendants::start(&self.environment, &self.info.spec, &self.events)?;
         let stop = CancellationToken::new();
@@ -167,18 +183,17 @@ impl Holding {
         drop(listening.await);
         attendants.stop().await;
         for (_, door) in doors {
-            door.close().await;
+            // Who asks a third time does not wait for requests in flight.
+            if self.interrupt.or(3, door.close()).await.is_none() {
+                tracing::debug!("a front door was left open");
+            }
         }
         asked
     }
 
     /// Answers questions until one of them, or the user, ends it.
     async fn answer(&self, doors: &[Door], ready: impl FnOnce(&Up) + Send) -> Result<(), RunError> {
-        let socket = supervisor::listen(&self.folder).map_err(|source| {
-            let doing = format!("listen at {}", supervisor::socket_path(&self.folder).display());
-            lab_env::EnvError::System { doing, source }
-        });
-        let mut questions = socket?;
+        let mut questions = supervisor::listen(&self.folder).map_err(|source| self.no_socket(source))?;
         ready(&self.up(doors).await?);
         while let Some(Some(question)) = self.interrupt.or(1, questions.recv()).await {
             if question.ask == Ask::Down {
@@ -189,6 +204,11 @@ impl Holding {
             question.reply(&reply).await;
         }
         Ok(())
+    }
+
+    fn no_socket(&self, source: io::Error) -> EnvError {
+        let doing = format!("listen at {}", supervisor::socket_path(&self.folder).display());
+        EnvError::System { doing, source }
     }
 
     async fn reply(&self, question: &Question, doors: &[Door]) -> Reply {
@@ -243,18 +263,6 @@ impl Holding {
             services,
             backing: backing(spec),
         })
-    }
-
-    async fn take_down(&self) -> Result<(), RunError> {
-        let step = Step::begin(&self.events, StepName::Down).await?;
-        let left = match self.interrupt.or(3, self.environment.down()).await {
-            Some(removal) => removal?.left,
-            None => vec![format!("lab {}", self.name)],
-        };
-        if !left.is_empty() {
-            tell(&self.events, Kind::LeftBehind { things: left, remedy: "lab clean".to_owned() }).await?;
-        }
-        step.end().await
     }
 }
 

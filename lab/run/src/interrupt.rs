@@ -1,13 +1,28 @@
-//! How often the user asked to stop: 1 drains and reports, 2 tears down, 3 leaves.
+//! How often the user asked to stop: 1 drains and reports, 2 tears down, 3 leaves. A budget that is used up acts like the first.
 
 use lab_core::event::Kind;
 use lab_env::{EventSink, Seen};
 use tokio::sync::watch;
 
+/// What was asked so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// By the user.
+    count: u32,
+    /// By the budget.
+    over_budget: bool,
+}
+
+impl Asked {
+    fn reaches(self, level: u32) -> bool {
+        self.count >= level || (self.over_budget && level <= 1)
+    }
+}
+
 /// A counter that every wait can listen to. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
-    count: watch::Sender<u32>,
+    asked: watch::Sender<Asked>,
 }
 
 impl Default for Interrupt {
@@ -19,33 +34,47 @@ impl Default for Interrupt {
 impl Interrupt {
     /// Nobody asked yet.
     pub fn new() -> Self {
-        Self { count: watch::Sender::new(0) }
+        Self { asked: watch::Sender::new(Asked::default()) }
     }
 
     /// One more request to stop; returns how many there are now.
     pub fn raise(&self) -> u32 {
-        self.count.send_modify(|count| *count += 1);
+        self.asked.send_modify(|asked| asked.count += 1);
         self.count()
     }
 
-    /// How many requests there were.
+    /// The budget is used up: drain and report, never more, and not in the user's name.
+    pub fn budget_used_up(&self) {
+        self.asked.send_modify(|asked| asked.over_budget = true);
+    }
+
+    /// Whether the budget is used up.
+    pub fn is_over_budget(&self) -> bool {
+        self.asked.borrow().over_budget
+    }
+
+    /// How many requests of the user there were.
     pub fn count(&self) -> u32 {
-        *self.count.borrow()
+        self.asked.borrow().count
     }
 
     /// Waits until there were at least `level` requests.
     pub async fn reached(&self, level: u32) {
-        let mut seen = self.count.subscribe();
+        self.until(|asked| asked.reaches(level)).await;
+    }
+
+    async fn until(&self, is: impl Fn(Asked) -> bool) {
+        let mut seen = self.asked.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail while we are here.
-        if seen.wait_for(|count| *count >= level).await.is_err() {
+        if seen.wait_for(|asked| is(*asked)).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Tells of every request as it comes. Ends only when nobody takes events any more.
+    /// Tells of every request of the user as it comes. Ends only when nobody takes events any more.
     pub async fn announce(self, events: EventSink) {
         for count in 1.. {
-            self.reached(count).await;
+            self.until(|asked| asked.count >= count).await;
             let seen = Seen { src: "user".to_owned(), at: None, kind: Kind::Interrupted { count } };
             if events.send(seen).await.is_err() {
                 return;
@@ -60,5 +89,19 @@ impl Interrupt {
             () = self.reached(level) => None,
             done = work => Some(done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_used_up_budget_reaches_the_first_level_only_and_is_no_request_of_the_user() {
+        let interrupt = Interrupt::new();
+        interrupt.budget_used_up();
+        assert_eq!(interrupt.or(1, std::future::pending::<()>()).await, None);
+        assert_eq!(interrupt.or(2, std::future::ready(())).await, Some(()));
+        assert_eq!((interrupt.count(), interrupt.is_over_budget()), (0, true));
     }
 }

@@ -4,6 +4,7 @@
 mod autoscaler;
 mod clock;
 mod conductor;
+mod down;
 mod drive;
 mod error;
 mod fleet;

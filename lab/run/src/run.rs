@@ -1,5 +1,6 @@
 //! A whole run: every trial of a plan, one after the other, into one journal.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use lab_core::event::{Kind, Outcome, RunInfo};
@@ -12,7 +13,7 @@ use crate::conductor::{Conductor, Sink};
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
 use crate::run_dir::RunDir;
-use crate::trial::{Trial, tell};
+use crate::trial::{Ended, Trial, tell};
 
 /// What an environment is made from.
 #[derive(Debug)]
@@ -51,6 +52,10 @@ pub struct Finished {
     pub outcome: Outcome,
     /// Why, when it failed.
     pub error: Option<RunError>,
+    /// What was left running, one name each; `lab clean` removes it.
+    pub left: Vec<String>,
+    /// True when it was stopped before the services were ready.
+    pub interrupted_before_ready: bool,
 }
 
 impl Run {
@@ -65,13 +70,10 @@ impl Run {
         let announcing = tokio::spawn(self.interrupt.clone().announce(events.clone()));
         let trials =
             Trials { info: self.info, dir: self.dir, make: self.make, interrupt: self.interrupt, clock, events };
-        let finished = tokio::select! {
-            finished = trials.run() => Some(finished),
-            () = conductor.failed() => None,
-        };
+        let finished = trials.run().await;
         announcing.abort();
         conductor.finish().await?;
-        finished.ok_or(RunError::ConductorGone)?
+        finished
     }
 }
 
@@ -89,19 +91,26 @@ impl Trials {
         tell(&self.events, Kind::RunStarted(Box::new(self.info.clone()))).await?;
         let wall = self.info.spec.budget.wall;
         let deadline = Instant::now() + wall.to_duration();
-        let mut finished = Finished { outcome: Outcome::Completed, error: None };
+        let mut finished =
+            Finished { outcome: Outcome::Completed, error: None, left: Vec::new(), interrupted_before_ready: false };
+        let mut remaining = self.info.order.len();
         for info in self.info.order.clone() {
-            let trial = self.trial(info);
-            let over = watch_budget(deadline, &self.interrupt);
-            match tokio::select! { done = trial => done, error = over => Err(error) } {
-                Ok(Outcome::Completed) => {}
-                Ok(outcome) => finished.outcome = outcome,
-                Err(error) => finished = Finished { outcome: Outcome::Failed, error: Some(error) },
+            let ended = tokio::select! {
+                ended = self.trial(info) => ended.unwrap_or_else(Ended::failed),
+                never = self.watch_budget(deadline) => match never {},
+            };
+            remaining -= 1;
+            (finished.outcome, finished.error) = (ended.outcome, ended.error);
+            finished.left.extend(ended.left);
+            finished.interrupted_before_ready |= ended.interrupted_early && self.interrupt.count() > 0;
+            if finished.outcome == Outcome::Completed && remaining > 0 && self.interrupt.count() > 0 {
+                finished.outcome = Outcome::Interrupted;
             }
-            if Instant::now() >= deadline && finished.error.is_none() && self.interrupt.count() > 0 {
-                finished = Finished { outcome: Outcome::Failed, error: Some(RunError::OverBudget { wall }) };
+            let cut = finished.outcome == Outcome::Interrupted || remaining > 0;
+            if self.interrupt.is_over_budget() && self.interrupt.count() == 0 && finished.error.is_none() && cut {
+                (finished.outcome, finished.error) = (Outcome::Failed, Some(RunError::OverBudget { wall }));
             }
-            if finished.outcome != Outcome::Completed || self.interrupt.count() > 0 {
+            if finished.outcome != Outcome::Completed {
                 break;
             }
         }
@@ -109,7 +118,20 @@ impl Trials {
         Ok(finished)
     }
 
-    async fn trial(&self, info: lab_core::event::TrialInfo) -> Result<Outcome, RunError> {
+    /// Past the deadline it asks the trial to drain and report; it never ends by itself, the trial does.
+    async fn watch_budget(&self, deadline: Instant) -> Infallible {
+        tokio::time::sleep_until(deadline).await;
+        if !self.interrupt.is_over_budget() {
+            let text = format!("the budget of {} is used up: the run drains and ends", self.info.spec.budget.wall);
+            if let Err(error) = tell(&self.events, Kind::Warning { text }).await {
+                tracing::debug!(%error, "the used up budget is not in the journal");
+            }
+            self.interrupt.budget_used_up();
+        }
+        std::future::pending().await
+    }
+
+    async fn trial(&self, info: lab_core::event::TrialInfo) -> Result<Ended, RunError> {
         let variant = usize::try_from(info.variant).ok().and_then(|index| self.info.variants.get(index));
         let spec = variant.map_or(&self.info.spec, |v| &v.spec);
         let request = MakerRequest { spec, lab: self.dir.id().to_owned(), run: &self.dir, events: self.events.clone() };
@@ -123,13 +145,6 @@ impl Trials {
             info,
             run: self.dir.id().to_owned(),
         };
-        trial.run().await
+        Ok(trial.run().await)
     }
-}
-
-/// Past the deadline it asks the trial to stop as a user would; it never ends by itself, the trial does.
-async fn watch_budget(deadline: Instant, interrupt: &Interrupt) -> RunError {
-    tokio::time::sleep_until(deadline).await;
-    interrupt.raise();
-    std::future::pending().await
 }

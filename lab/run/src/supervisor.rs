@@ -8,7 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
+/// Longest path of a socket that every system takes, bytes.
+const LONGEST_PATH: usize = 100;
+/// Between two tries to take connections, when that fails: most often too many files are open, which passes.
+const AGAIN: Duration = Duration::from_millis(200);
 /// Longest line that is read.
 const MAX_LINE: u64 = 64 * 1024;
 /// How long a supervisor may take to answer; `down` answers before it begins.
@@ -85,12 +90,52 @@ impl Question {
     }
 }
 
-/// Listens in the lab's folder; only the owner can connect. Questions come out of the channel.
+/// Where questions arrive. Dropped, it takes its socket along.
+#[derive(Debug)]
+pub struct Socket {
+    path: PathBuf,
+    asked: mpsc::Receiver<Question>,
+    accepting: AbortHandle,
+}
+
+impl Socket {
+    /// The next question.
+    pub async fn recv(&mut self) -> Option<Question> {
+        self.asked.recv().await
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "the socket stays");
+        }
+    }
+}
+
+/// Whether a lab in this folder can have its socket.
+///
+/// # Errors
+/// The path is longer than sockets may have.
+pub fn check(folder: &Path) -> io::Result<()> {
+    let length = socket_path(folder).as_os_str().len();
+    if length <= LONGEST_PATH {
+        return Ok(());
+    }
+    let why = format!(
+        "the path has {length} bytes and a socket's may have {LONGEST_PATH}: set LAB_HOME to a shorter folder or take a shorter name"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// Listens in the lab's folder; only the owner can connect.
 ///
 /// # Errors
 /// The socket cannot be made.
-pub fn listen(folder: &Path) -> io::Result<mpsc::Receiver<Question>> {
+pub fn listen(folder: &Path) -> io::Result<Socket> {
     use std::os::unix::fs::PermissionsExt as _;
+    check(folder)?;
     let path = socket_path(folder);
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -99,8 +144,16 @@ pub fn listen(folder: &Path) -> io::Result<mpsc::Receiver<Question>> {
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let (questions, asked) = mpsc::channel(8);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+    let accepting = tokio::spawn(async move {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a connection; trying again");
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            };
             let questions = questions.clone();
             tokio::spawn(async move {
                 let mut stream = stream;
@@ -116,7 +169,7 @@ pub fn listen(folder: &Path) -> io::Result<mpsc::Receiver<Question>> {
             });
         }
     });
-    Ok(asked)
+    Ok(Socket { path, asked, accepting: accepting.abort_handle() })
 }
 
 async fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
@@ -154,6 +207,17 @@ mod tests {
         stream.write_all(b"hello\n").await.expect("written");
         let reply: Reply = read_line(&mut stream).await.expect("an answer");
         assert!(matches!(reply, Reply::Refused { why } if why.starts_with("not a question")));
+    }
+
+    #[tokio::test]
+    async fn the_socket_goes_with_its_listener_and_a_long_path_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = listen(folder.path()).expect("a socket");
+        assert!(socket_path(folder.path()).exists());
+        drop(socket);
+        assert!(!socket_path(folder.path()).exists());
+        let error = listen(&folder.path().join("x".repeat(100))).expect_err("too long");
+        assert!(error.to_string().contains("LAB_HOME"), "{error}");
     }
 
     #[tokio::test]

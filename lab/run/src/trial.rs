@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::autoscaler;
 use crate::clock::RunClock;
+use crate::down::down;
 use crate::drive::{Drive, Driven};
 use crate::error::{RunError, chain};
 use crate::interrupt::Interrupt;
@@ -25,6 +26,8 @@ use crate::prepare;
 const SAMPLES_KEPT: usize = 256;
 /// Longest wait for a queue to run empty after the load.
 const QUEUE_DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for watchers and autoscalers to end.
+const STOP: Duration = Duration::from_secs(2);
 /// How old gauges may be to say that a queue is empty.
 const FRESH: Duration = Duration::from_secs(3);
 
@@ -46,6 +49,26 @@ pub struct Trial {
     pub run: String,
 }
 
+/// How a trial ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Why, when it failed.
+    pub error: Option<RunError>,
+    /// What its environment left running.
+    pub left: Vec<String>,
+    /// True when it was stopped before its services were ready.
+    pub interrupted_early: bool,
+}
+
+impl Ended {
+    /// It could not begin.
+    pub fn failed(error: RunError) -> Self {
+        Self { outcome: Outcome::Failed, error: Some(error), left: Vec::new(), interrupted_early: false }
+    }
+}
+
 /// Tasks that look and decide while workloads run.
 pub struct Attendants {
     gauges: BTreeMap<&'static str, watch::Receiver<Latest>>,
@@ -57,27 +80,38 @@ pub struct Attendants {
 
 impl Trial {
     /// Runs it; its error, if any, is in the journal too.
-    pub async fn run(self) -> Result<Outcome, RunError> {
-        self.tell(Kind::TrialStarted(self.info)).await?;
-        let result = self.middle().await;
-        let down = self.take_down().await;
-        let outcome = match &result {
-            Ok(outcome) => *outcome,
-            Err(RunError::Interrupted) => Outcome::Interrupted,
-            Err(_) => Outcome::Failed,
+    pub async fn run(self) -> Ended {
+        let result = async {
+            self.tell(Kind::TrialStarted(self.info)).await?;
+            tokio::select! {
+                biased;
+                // Without a journal nothing may go on but the way down.
+                () = self.events.closed() => Err(RunError::ConductorGone),
+                result = self.middle() => result,
+            }
         };
-        let error = result.as_ref().err().filter(|e| !matches!(e, RunError::Interrupted)).map(chain);
-        self.tell(Kind::TrialEnded { outcome, error }).await?;
-        down?;
-        match result {
-            Ok(_) | Err(RunError::Interrupted) => Ok(outcome),
-            Err(error) => Err(error),
+        let result = result.await;
+        let workloads: Vec<&str> = self.spec.services.names().collect();
+        let down = down(&self.events, &self.interrupt, &self.environment, &workloads, &self.run).await;
+        let interrupted_early = matches!(result, Err(RunError::InterruptedEarly));
+        let (outcome, error) = match result {
+            Ok(outcome) => (outcome, None),
+            Err(error) if error.is_interrupt() => (Outcome::Interrupted, None),
+            Err(error) => (Outcome::Failed, Some(error)),
+        };
+        let told = self.tell(Kind::TrialEnded { outcome, error: error.as_ref().map(chain) }).await;
+        let error = error.or(down.result.err()).or(told.err());
+        Ended {
+            outcome: error.as_ref().map_or(outcome, |_| Outcome::Failed),
+            error,
+            left: down.left,
+            interrupted_early,
         }
     }
 
     async fn middle(&self) -> Result<Outcome, RunError> {
         let bring_up = bring_up(&self.events, &self.environment, &self.spec);
-        self.interrupt.or(1, bring_up).await.ok_or(RunError::Interrupted)??;
+        self.interrupt.or(1, bring_up).await.ok_or(RunError::InterruptedEarly)??;
         let attendants = Attendants::start(&self.environment, &self.spec, &self.events)?;
         let result = self.load(&attendants).await;
         attendants.stop().await;
@@ -161,32 +195,6 @@ impl Trial {
         self.tell(Kind::Warning { text }).await
     }
 
-    async fn take_down(&self) -> Result<(), RunError> {
-        if self.interrupt.count() >= 3 {
-            return self.leave().await;
-        }
-        let step = Step::begin(&self.events, StepName::Down).await?;
-        let Some(removal) = self.interrupt.or(3, self.environment.down()).await else {
-            return self.leave().await;
-        };
-        let left = removal?.left;
-        if !left.is_empty() {
-            self.tell(Kind::LeftBehind { things: left, remedy: "lab clean".to_owned() }).await?;
-        }
-        step.end().await
-    }
-
-    /// Names what runs on.
-    async fn leave(&self) -> Result<(), RunError> {
-        let mut things = Vec::new();
-        for workload in self.spec.services.names() {
-            if let Ok(replicas) = self.environment.replicas(workload).await {
-                things.extend(replicas.into_iter().map(|r| r.replica));
-            }
-        }
-        self.tell(Kind::LeftBehind { things, remedy: "lab clean".to_owned() }).await
-    }
-
     async fn tell(&self, kind: Kind) -> Result<(), RunError> {
         tell(&self.events, kind).await
     }
@@ -264,10 +272,12 @@ impl Attendants {
         Ok(Self { gauges, samples, tasks, stop })
     }
 
-    /// Ends them all and waits until they have.
+    /// Ends them all and waits, not for long, until they have.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.tasks.wait().await;
+        if tokio::time::timeout(STOP, self.tasks.wait()).await.is_err() {
+            tracing::warn!("a watcher or an autoscaler did not end within {STOP:?}");
+        }
     }
 
     /// Rows in the target's store, read after this call began; None when they cannot be had within the deadline.
@@ -307,6 +317,12 @@ impl Attendants {
             }
         };
         tokio::time::timeout(limit + Duration::from_secs(1), found).await.ok().flatten()
+    }
+}
+
+impl Drop for Attendants {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
