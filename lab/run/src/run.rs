@@ -148,3 +148,40 @@ impl Trials {
         Ok(trial.run().await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lab_core::event::{HostInfo, TrialInfo};
+    use lab_core::spec;
+
+    use super::*;
+
+    fn run(folder: &std::path::Path, trials: u32) -> Run {
+        let text = "question: Does it end?\nservices: {user-service: {}}\n";
+        let experiment = spec::parse("t.yaml", text, &[], &|name| Err(name.to_owned())).expect("a spec");
+        let dir = RunDir::create(folder, "t", jiff::Timestamp::UNIX_EPOCH).expect("a folder");
+        let info = RunInfo {
+            run: dir.id().to_owned(),
+            version: "0".to_owned(),
+            started_at: "1970-01-01T00:00:00Z".to_owned(),
+            spec: experiment.spec,
+            variants: experiment.variants,
+            order: (0..trials).map(|trial| TrialInfo { trial, variant: 0, block: 0, seed: 1 }).collect(),
+            host: HostInfo::default(),
+        };
+        let make: Maker = Arc::new(|_| Err(RunError::NoGenerator));
+        Run { info, dir, make, interrupt: Interrupt::new(), sinks: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn an_environment_that_cannot_be_made_fails_the_run_and_the_journal_has_its_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = run(folder.path(), 2);
+        let journal = run.dir.journal();
+        let finished = run.run().await.expect("a result");
+        assert_eq!(finished.outcome, Outcome::Failed);
+        assert!(matches!(finished.error, Some(RunError::NoGenerator)));
+        let text = std::fs::read_to_string(journal).expect("a journal");
+        assert!(text.lines().last().is_some_and(|line| line.contains("run-ended")), "{text}");
+    }
+}
