@@ -54,14 +54,19 @@ fn conclude(finished: Finished, written: &Written) -> Result<Code, LabError> {
             LabError::failed("the run failed", error).hint("the report above holds what was measured until then")
         );
     }
-    if written.left_behind() {
-        out::talk("something was left running; remove it with: lab clean");
-        return Ok(Code::LeftRunning);
+    if !finished.left.is_empty() {
+        return Ok(left_running(&finished.left));
     }
     if finished.outcome == Outcome::Interrupted {
         return Ok(Code::Interrupted);
     }
     Ok(written.code())
+}
+
+/// Names what runs on and what removes it.
+pub fn left_running(left: &[String]) -> Code {
+    out::talk(&format!("left running: {}; remove it with: lab clean", left.join(", ")));
+    Code::LeftRunning
 }
 
 /// The lab of a run is nobody else's: once nothing is left of it, its folder goes too.

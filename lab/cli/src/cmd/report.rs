@@ -69,11 +69,6 @@ impl Written {
         out::line(&format!("report: {}", self.path.display()))
     }
 
-    /// True when something could not be removed.
-    pub fn left_behind(&self) -> bool {
-        !self.model.left_behind.is_empty()
-    }
-
     /// The exit code that measurement and expectations call for.
     pub fn code(&self) -> Code {
         Code::of(conclude(&self.model).exit_code)

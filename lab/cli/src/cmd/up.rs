@@ -10,7 +10,7 @@ use lab_core::templates;
 use lab_env::home::Home;
 use lab_run::{Hold, Interrupt, Sink};
 
-use super::experiment::{maker, new_run, run_info};
+use super::experiment::{left_running, maker, new_run, run_info};
 use super::{block_on, status};
 use crate::args::{Format, Up};
 use crate::cmd::spec;
@@ -58,6 +58,8 @@ async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Co
     match finished.error {
         Some(error) => Err(LabError::failed(format!("lab `{}` is not up", args.name), error)
             .hint(format!("who holds it: lab status; take it down: lab down --name {}", args.name))),
+        None if !finished.left.is_empty() => Ok(left_running(&finished.left)),
+        None if finished.interrupted_before_ready => Ok(Code::Interrupted),
         None => Ok(Code::Ok),
     }
 }

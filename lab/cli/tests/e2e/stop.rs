@@ -60,6 +60,27 @@ fn ctrl_c_twice_tears_down_at_once() {
     assert!(bench.processes().is_empty(), "something runs on");
 }
 
+#[test]
+fn ctrl_c_three_times_leaves_at_once_and_the_reaper_removes() {
+    let bench = Bench::new();
+    let mut lab = under_load(&bench);
+    // A replica that hangs keeps the second request from being done at once.
+    for pid in bench.processes().into_iter().filter(|pid| *pid != lab.child.id()) {
+        let serves = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&serves).contains("user-service") {
+            signal(pid, libc::SIGSTOP);
+        }
+    }
+    for said in ["interrupted: finishing", "interrupted again", "interrupted a third time"] {
+        lab.signal(libc::SIGINT);
+        lab.says(said);
+    }
+    let code = lab.ends_within(Duration::from_secs(10));
+    assert!(matches!(code, Some(5 | 130)), "{code:?}: {}", lab.said());
+    let gone = until(Duration::from_secs(15), || bench.processes().is_empty().then_some(()));
+    assert!(gone.is_some(), "still there: {:?}", bench.processes());
+}
+
 /// `LAB_TEST_KILLS=20` for the full round.
 #[test]
 fn after_kill_9_at_any_moment_nothing_stays_and_the_run_can_be_read() {
