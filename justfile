@@ -27,6 +27,11 @@ doc:
 deny:
     cargo deny --offline check bans licenses sources
 
+# The measurements of bench/README.md that are experiments.
+bench:
+    cargo run --release -- experiment bench/user-service.yaml
+    cargo run --release -- experiment bench/observer.yaml
+
 # Write generated files anew: snapshots, the JSON schema.
 bless:
     INSTA_UPDATE=always cargo test --workspace

@@ -94,7 +94,7 @@ fn scatter(only: &VariantJudged) -> Option<String> {
     (only.planned == 1).then(|| "This is one trial, so nothing is known of the scatter from run to run.".to_owned())
 }
 
-/// p99 and throughput of every variant against the first.
+/// Every quantity of every variant against the first.
 fn across(model: &Model) -> Vec<String> {
     let comparisons = compare::comparisons(model);
     let label = |variant: u32| {
@@ -102,7 +102,7 @@ fn across(model: &Model) -> Vec<String> {
     };
     let base = label(0);
     let mut sentences = Vec::new();
-    for quantity in [Quantity::P99, Quantity::Throughput] {
+    for quantity in Quantity::ALL {
         let parts: Vec<String> = comparisons
             .iter()
             .filter(|c| c.quantity == quantity)
