@@ -43,8 +43,14 @@ pub async fn deploys(make: impl Fn(&str) -> Bench) {
     let in_force = |kind: &Kind| matches!(kind, Kind::EndpointsChanged { endpoints, .. } if endpoints.len() == 1 && endpoints[0].replica == name);
     let at = bench.events.position("the list is in force", in_force).await;
     let Kind::EndpointsChanged { version, .. } = bench.events.all()[at] else { unreachable!() };
-    let status = GeneratorClient::new(&generators[0]).unwrap().status().await.unwrap();
-    assert!(status.targets_version >= version, "{} < {version}", status.targets_version);
+    // The list may have come into force while no generator was there; one that comes later is given it next.
+    let client = GeneratorClient::new(&generators[0]).unwrap();
+    let given = async {
+        while client.status().await.unwrap().targets_version < version {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), given).await.expect("the generator has the list");
     assert_eq!(bench.environment.down().await.unwrap().left, [""; 0]);
 }
 
