@@ -85,7 +85,7 @@ fn lanes(model: &Model, trial: &Trial) -> Vec<Lane> {
         let metrics = trial.workloads.get(&looked).map_or(0, seen::metrics);
         for index in 0..metrics {
             let name = looked.clone();
-            lanes.push(lane("metric\nseen", 76.0, Box::new(move |s, p, _, t| seen::draw(s, p, t, &name, index))));
+            lanes.push(lane("metric\nseen", 76.0, Box::new(move |s, p, m, t| seen::draw(s, p, m, t, &name, index))));
         }
     }
     if backlog::any(trial) {

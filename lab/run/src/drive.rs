@@ -7,7 +7,7 @@ use std::time::Duration;
 use lab_core::control::{LoadPlan, Sample};
 use lab_core::event::Kind;
 use lab_core::unit::{RunTime, Span};
-use lab_env::{EventSink, GeneratorAddress, GeneratorClient, Seen};
+use lab_env::{EventSink, GeneratorAddress, Seen};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::Instant;
 
@@ -157,7 +157,7 @@ impl Loop {
                     self.generators_changed().await?;
                 }
                 _ = heartbeat.tick() => {
-                    self.keep_leases();
+                    self.fleet.keep_leases();
                     self.generators_changed().await?;
                 }
                 () = sleep_until(alone), if alone.is_some() => return Err(self.all_lost()),
@@ -298,15 +298,6 @@ impl Loop {
             self.drive.tell(kind).await?;
         }
         Ok(())
-    }
-
-    fn keep_leases(&self) {
-        for address in self.drive.generators.borrow().iter() {
-            if let Ok(client) = GeneratorClient::new(address) {
-                // A generator that does not answer is noticed by its reader.
-                tokio::spawn(async move { client.status().await.is_ok() });
-            }
-        }
     }
 
     fn plan_time(&self) -> Span {

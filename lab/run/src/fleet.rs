@@ -335,6 +335,14 @@ impl Fleet {
         self.members.iter().any(|m| m.standing == Standing::Sharing)
     }
 
+    /// Calls everybody who has a plan, without waiting: a call keeps the lease, and who does not answer is noticed by its reader.
+    pub fn keep_leases(&self) {
+        for member in self.members.iter().filter(|m| matches!(m.standing, Standing::Sharing | Standing::Leaving)) {
+            let client = Arc::clone(&member.client);
+            tokio::spawn(async move { client.status().await.is_ok() });
+        }
+    }
+
     /// Tells everybody to stop sending and to finish what is in flight.
     pub async fn stop_load(&self) {
         let alive = self.members.iter().filter(|m| matches!(m.standing, Standing::Sharing | Standing::Leaving));

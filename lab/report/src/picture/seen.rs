@@ -1,6 +1,6 @@
 //! What did the autoscaler go by? The value it was given at each sync, as steps with its readings, the target, and the tolerance.
 
-use lab_core::model::{Trial, Workload};
+use lab_core::model::{Model, Trial, Workload};
 use lab_core::unit::RunTime;
 use lab_core::words;
 
@@ -14,7 +14,7 @@ pub fn metrics(workload: &Workload) -> usize {
 }
 
 /// Draws one metric of one workload.
-pub fn draw(svg: &mut Svg, plot: &Plot<'_>, trial: &Trial, name: &str, index: usize) {
+pub fn draw(svg: &mut Svg, plot: &Plot<'_>, model: &Model, trial: &Trial, name: &str, index: usize) {
     let Some(workload) = trial.workloads.get(name) else { return };
     let seen = || workload.decisions.iter().filter_map(|d| d.seen.get(index).map(|s| (d.at, s)));
     let Some((_, first)) = seen().next() else { return };
@@ -26,7 +26,7 @@ pub fn draw(svg: &mut Svg, plot: &Plot<'_>, trial: &Trial, name: &str, index: us
     let unit = Unit::of(metric);
     plot.tick(svg, y(top), &unit.text(top));
     plot.tick(svg, y(0.0), "0");
-    let tolerance = 0.1;
+    let tolerance = model.spec(trial).map_or(0.1, |spec| spec.autoscaler.tolerance);
     let (high, low) = (y(target * (1.0 + tolerance)), y(target * (1.0 - tolerance)));
     svg.rect("band", (LEFT, high), (WIDTH - LEFT - RIGHT, low - high));
     plot.rule(svg, "limit", y(target));
