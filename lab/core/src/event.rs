@@ -16,8 +16,11 @@ pub const JOURNAL_VERSION: u32 = 1;
 pub struct Event {
     /// Counts from 1 without a gap.
     pub n: u64,
-    /// When it was ordered.
+    /// When it happened, as far as that is known; else when it was ordered.
     pub t: RunTime,
+    /// How much later than `t` it was ordered: what was seen afterwards is written down afterwards.
+    #[serde(default, skip_serializing_if = "Span::is_zero")]
+    pub late: Span,
     /// Who saw it: `run`, `env.local`, `autoscaler`, `generator.load-generator-1`, `user`.
     pub src: String,
     /// For stamps that came from another clock: what was added to it to reach the run's clock.
@@ -26,6 +29,14 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub kind: Kind,
+}
+
+impl Event {
+    /// When it was ordered. Never falls from one event of a journal to the next, so the events that had arrived at an instant are a
+    /// beginning of the journal.
+    pub fn arrived(&self) -> RunTime {
+        self.t.plus(self.late)
+    }
 }
 
 /// How a remote stamp was brought onto the run's clock.
@@ -232,6 +243,15 @@ pub enum Kind {
     Note {
         /// The sentence.
         text: String,
+    },
+    /// What the dashboard showed was kept.
+    Still {
+        /// The instant that was shown.
+        at: RunTime,
+        /// Width and height in cells.
+        size: (u16, u16),
+        /// Paths inside the run's folder.
+        files: Vec<String>,
     },
     /// The user asked to stop.
     Interrupted {

@@ -230,6 +230,7 @@ impl Script {
             n: i as u64 + 1,
             t: RunTime(at),
             src: src.to_owned(),
+            late: Span::ZERO,
             clock: None,
             kind,
         };

@@ -36,6 +36,8 @@ pub struct Model {
     pub warnings: Vec<Remark>,
     /// Notes by the user.
     pub notes: Vec<Remark>,
+    /// Frames of the dashboard that were kept.
+    pub stills: Vec<Still>,
     /// How far the environment is what it stands for, each statement once.
     pub fidelity: Vec<Fidelity>,
     /// What watching cost.
@@ -59,6 +61,17 @@ pub struct Remark {
     pub trial: Option<usize>,
     /// The sentence.
     pub text: String,
+}
+
+/// A frame of the dashboard that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Still {
+    /// The instant it shows.
+    pub at: RunTime,
+    /// Index in [`Model::trials`]; None outside of any.
+    pub trial: Option<usize>,
+    /// Paths inside the run's folder.
+    pub files: Vec<String>,
 }
 
 /// How far something is what it stands for.
@@ -128,6 +141,10 @@ impl Model {
             }
             Kind::Warning { text } => remark(&mut self.warnings, event.t, self.trials.len(), text),
             Kind::Note { text } => remark(&mut self.notes, event.t, self.trials.len(), text),
+            Kind::Still { at, files, .. } if self.stills.len() < MOST_TEXTS => {
+                let trial = self.trials.len().checked_sub(1);
+                self.stills.push(Still { at: *at, trial, files: files.clone() });
+            }
             Kind::Fidelity { subject, grade, note } => self.fidelity(subject, *grade, note),
             Kind::ObserverCost { cpu_ns, over, rss_bytes } => {
                 let o = &mut self.observer;

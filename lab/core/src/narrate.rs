@@ -33,6 +33,7 @@ fn sentence(kind: &Kind) -> Option<String> {
         Kind::Fidelity { subject, grade, note } => fidelity(subject, *grade, note),
         Kind::Warning { text } => format!("warning: {text}"),
         Kind::Note { text } => format!("note: {text}"),
+        Kind::Still { files, .. } => format!("still kept: {}", list(files)),
         Kind::Interrupted { count: 1 } => {
             "interrupted: finishing what is in flight, then reporting; once more tears everything down".to_owned()
         }
@@ -169,7 +170,7 @@ mod tests {
     use crate::unit::RunTime;
 
     fn told(kind: Kind) -> Option<String> {
-        narrate(&Event { n: 1, t: RunTime(0), src: "run".to_owned(), clock: None, kind })
+        narrate(&Event { n: 1, t: RunTime(0), src: "run".to_owned(), late: Span::ZERO, clock: None, kind })
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl<R: Merge> Series<R> {
             let twice = u128::from(t.since(from).0) * columns as u128 * 2;
             (twice.saturating_sub(u128::from(length)).div_ceil(u128::from(length) * 2)) as usize
         };
-        for stretch in &self.stretches {
+        for stretch in self.touching(from, to) {
             let middle = RunTime(stretch.from.0 + stretch.to.since(stretch.from).0 / 2);
             let inside = from <= middle && middle < to;
             let covered =
@@ -177,6 +177,14 @@ impl<R: Merge> Series<R> {
             }
         }
         out
+    }
+
+    /// What reaches into `from..to`.
+    fn touching(&self, from: RunTime, to: RunTime) -> &[Stretch<R>] {
+        let end = self.stretches.partition_point(|s| s.from < to);
+        let first = self.stretches[..end].partition_point(|s| s.from < from);
+        let reaching = self.stretches[..first].iter().rev().take_while(|s| s.to > from).count();
+        &self.stretches[first - reaching..end]
     }
 
     /// As [`Self::columns`] for a state that holds until the next reading: a column without a reading has the one before, for at

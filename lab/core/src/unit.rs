@@ -73,6 +73,11 @@ impl Span {
         Self(s * SECOND)
     }
 
+    /// True of the zero length.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// Seconds as a float.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / SECOND as f64

@@ -8,7 +8,7 @@ use lab_core::unit::{RunTime, Span};
 use proptest::prelude::*;
 
 fn event(n: u64, kind: Kind) -> Event {
-    Event { n, t: RunTime(n * 1_000), src: "run".to_owned(), clock: None, kind }
+    Event { n, t: RunTime(n * 1_000), src: "run".to_owned(), late: Span::ZERO, clock: None, kind }
 }
 
 fn numbered(kinds: Vec<Kind>) -> Vec<Event> {
@@ -32,7 +32,14 @@ fn write(events: &[Event]) -> String {
 fn a_line_looks_like_the_format_says() {
     assert_eq!(header(), r#"{"lab-journal":1}"#);
     let ready = Kind::ReplicaReady { workload: "user-service".to_owned(), replica: "user-service-1".to_owned() };
-    let ready = Event { n: 12, t: RunTime(81_250_000_000), src: "env.local".to_owned(), clock: None, kind: ready };
+    let ready = Event {
+        n: 12,
+        t: RunTime(81_250_000_000),
+        src: "env.local".to_owned(),
+        late: Span::ZERO,
+        clock: None,
+        kind: ready,
+    };
     assert_eq!(
         encode(&ready),
         r#"{"n":12,"t":81250000000,"src":"env.local","kind":"replica-ready","workload":"user-service","replica":"user-service-1"}"#

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use lab_core::event::Event;
 use lab_core::journal;
 use lab_core::model::Model;
+use lab_core::unit::{RunTime, Span};
 use lab_env::{EventSink, Seen};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -45,7 +46,7 @@ impl Conductor {
         // Whoever kills the run before its first event leaves a journal that can be read.
         file.flush()?;
         let (events, inbox) = mpsc::channel(WAITING);
-        let order = Order { file, clock, model: Model::default(), sinks, last: 0 };
+        let order = Order { file, clock, model: Model::default(), sinks, last: 0, now: RunTime(0) };
         let close = CancellationToken::new();
         let closing = close.clone();
         // Once the journal cannot be written the inbox is gone, and every sender knows: the run must not go on unrecorded.
@@ -70,6 +71,8 @@ struct Order {
     model: Model,
     sinks: Vec<Box<dyn Sink>>,
     last: u64,
+    /// When the last event was ordered.
+    now: RunTime,
 }
 
 impl Order {
@@ -95,8 +98,11 @@ impl Order {
 
     fn order(&mut self, seen: Seen) -> Result<(), RunError> {
         self.last += 1;
-        let t = seen.at.map_or_else(|| self.clock.now(), |at| self.clock.at(at));
-        let event = Event { n: self.last, t, src: seen.src, clock: None, kind: seen.kind };
+        // A clock that stands for an instant must not give two events the same one.
+        self.now = self.clock.now().max(self.now.plus(Span(1)));
+        let t = seen.at.map_or(self.now, |at| self.clock.at(at).min(self.now));
+        let late = self.now.since(t);
+        let event = Event { n: self.last, t, late, src: seen.src, clock: None, kind: seen.kind };
         self.file.line(&journal::encode(&event))?;
         // A pixel may show the event at once, so it must be out of this process first.
         if !self.sinks.is_empty() {

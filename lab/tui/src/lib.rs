@@ -1,0 +1,1 @@
+//! A model in, cells out; keys in, actions out. The only user of the terminal libraries.
