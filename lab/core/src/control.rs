@@ -120,12 +120,15 @@ pub struct LoadChange {
     /// Connections of this generator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u32>,
-    /// True: nothing becomes due until false; what is in flight goes on.
+    /// True: nothing becomes due until false; what is in flight goes on. Plan time goes on too, so the plan ends when it would have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<bool>,
     /// This generator's part from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Share>,
+    /// True: the phase at `from_ns` ends there, and the later ones come forward; the last one's end is the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skip: Option<bool>,
 }
 
 /// `GET /load`.

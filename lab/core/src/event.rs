@@ -176,6 +176,17 @@ pub enum Kind {
         /// Who: `user`, `api`.
         by: String,
     },
+    /// A fault was put into a workload on purpose.
+    Fault {
+        /// The workload.
+        workload: String,
+        /// The replica.
+        replica: String,
+        /// `killed`.
+        what: String,
+        /// Who: `user`.
+        by: String,
+    },
     /// One second of one generator.
     Sample(Box<Sample>),
     /// A generator's sample did not come.

@@ -15,7 +15,7 @@ use crate::unit::{RunTime, Span};
 pub use cell::{Cell, HEAT_ROWS, heat_edge, heat_row};
 pub use generator::{Generator, Numbers};
 pub use phase::Phase;
-pub use trial::{End, Shares, Step, Trial};
+pub use trial::{End, Fault, Shares, Step, Trial};
 pub use workload::{Decision, Delivered, Life, Moment, Replica, Scaling, Workload};
 
 /// Texts kept of each kind.

@@ -21,6 +21,7 @@ fn sentence(kind: &Kind) -> Option<String> {
         Kind::PhaseStarted { name, .. } => format!("phase {name} begins"),
         Kind::PhaseEnded { name, .. } => format!("phase {name} ends"),
         Kind::LoadChanged { change, by } => load_changed(change, by),
+        Kind::Fault { replica, what, by, .. } => format!("{replica} is {what} by {by}"),
         Kind::SharesDealt { generators, cause, .. } => shares(generators, cause),
         Kind::SampleLost { generator, count: n, .. } => {
             format!("{} of {generator} did not come: these seconds are a gap", plural(*n, "sample"))
@@ -126,6 +127,7 @@ fn load_changed(change: &LoadChange, by: &str) -> String {
     }
     parts.extend(change.connections.map(|n| plural(u64::from(n), "connection")));
     parts.extend(change.pause.map(|pause| if pause { "paused" } else { "resumed" }.to_owned()));
+    parts.extend(change.skip.filter(|skip| *skip).map(|_| "the phase is cut short".to_owned()));
     parts.extend(change.share.map(|share| format!("share {} of {}", share.index + 1, share.count)));
     let what = if parts.is_empty() { "nothing".to_owned() } else { list(&parts) };
     format!("load changed by {by}: {what}")
@@ -198,6 +200,22 @@ mod tests {
                     by: "user".to_owned(),
                 },
                 "load changed by user: rate 800/s and resumed",
+            ),
+            (
+                Kind::LoadChanged {
+                    change: LoadChange { skip: Some(true), ..LoadChange::default() },
+                    by: "user".to_owned(),
+                },
+                "load changed by user: the phase is cut short",
+            ),
+            (
+                Kind::Fault {
+                    workload: workload(),
+                    replica: replica(),
+                    what: "killed".to_owned(),
+                    by: "user".to_owned(),
+                },
+                "user-service-2 is killed by user",
             ),
             (Kind::Step { step: StepName::Deploy, took: Some(Span::from_millis(1_240)) }, "deployed after 1.24 s"),
             (

@@ -5,8 +5,9 @@ mod little;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::LoadChange;
 use crate::distribution::Distribution;
-use crate::model::{Model, Phase, Trial};
+use crate::model::{Model, Phase, Trial, Workload};
 use crate::unit::{RunTime, Span};
 use crate::words;
 
@@ -36,7 +37,7 @@ impl Validity {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// `ledger`, `send lag`, `generator CPU`, `stalls`, `samples`, `offered as planned`, `Little's law`, `sums`, `steal`.
+    /// `ledger`, `send lag`, `generator CPU`, `stalls`, `samples`, `offered as planned`, `Little's law`, `sums`, `by hand`, `steal`.
     pub name: &'static str,
     /// The phase or generator it is about; None for the whole trial.
     pub subject: Option<String>,
@@ -74,6 +75,7 @@ pub fn checks(model: &Model, trial: &Trial) -> Vec<Check> {
         checks.extend(little::law(trial, phase));
     }
     checks.extend(cpu(trial, &measured));
+    checks.extend(by_hand(model, trial));
     checks.push(Check {
         name: "steal",
         subject: None,
@@ -299,6 +301,44 @@ fn cpu(trial: &Trial, measured: &[(u32, &Phase)]) -> Option<Check> {
         grade,
         reason: reason.to_owned(),
     })
+}
+
+/// Interventions that a reason names; the others are counted.
+const MOST_NAMED: usize = 4;
+
+/// What somebody did by hand while the trial ran. Load that no spec describes has nothing to differ from.
+fn by_hand(model: &Model, trial: &Trial) -> Option<Check> {
+    model.spec(trial)?.load.as_ref()?;
+    let load = changed(trial);
+    let load = (!load.is_empty()).then(|| format!("the load was changed ({})", load.join(", ")));
+    let faults = trial.faults.iter().map(|fault| format!("{} was {}", fault.replica, fault.what));
+    let by_user = |w: &Workload| w.scalings.iter().any(|scaling| scaling.cause == "user");
+    let scaled = trial.workloads.iter().filter(|(_, w)| by_user(w)).map(|(name, _)| format!("{name} was scaled"));
+    let done: Vec<String> = load.into_iter().chain(faults).chain(scaled).collect();
+    if done.is_empty() {
+        return None;
+    }
+    let measured = words::plural(done.len() as u64, "intervention");
+    let mut named: Vec<String> = done.iter().take(MOST_NAMED).cloned().collect();
+    if done.len() > MOST_NAMED {
+        named.push(format!("{} more", done.len() - MOST_NAMED));
+    }
+    let reason = format!("{} by hand, so this is no longer the trial of the spec", words::list(&named));
+    let (bounds, grade, reason) = ("none", Validity::Suspect, words::visible(&reason));
+    Some(Check { name: "by hand", subject: None, measured, bounds, grade, reason })
+}
+
+/// What of the load was changed, each once.
+fn changed(trial: &Trial) -> Vec<&'static str> {
+    let is = |what: fn(&LoadChange) -> bool| trial.changes.iter().any(|(_, change, _)| what(change));
+    let all = [
+        ("rate", is(|c| c.rate.is_some())),
+        ("mix", is(|c| c.mix.is_some())),
+        ("connections", is(|c| c.connections.is_some())),
+        ("pause", is(|c| c.pause.is_some())),
+        ("skipped phase", is(|c| c.skip == Some(true))),
+    ];
+    all.into_iter().filter(|(_, is)| *is).map(|(what, _)| what).collect()
 }
 
 /// Mean age of what is under way at a random instant: half of the mean of squares over the mean, and twice that to be safe.

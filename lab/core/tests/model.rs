@@ -1,8 +1,9 @@
 //! The model folded from made-up runs: whole, cut at every event, shuffled, with lost and repeated samples.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use lab_core::control::{Counts, PhaseSample, Sample};
+use lab_core::control::{Counts, LoadChange, PhaseSample, Sample};
 use lab_core::event::{Event, Kind, Outcome};
 use lab_core::fixture::Scenario;
 use lab_core::histogram::Histogram;
@@ -272,6 +273,47 @@ fn a_suspect_run_passes_and_says_that_it_is_suspect() {
     let conclusion = judge::conclude(&model);
     assert_eq!((conclusion.exit_code, conclusion.validity), (0, Validity::Suspect));
     assert_eq!(lab_core::summary::Summary::of(&model).validity, Validity::Suspect);
+}
+
+/// The check of what was done by hand, after these events came in the middle of a run.
+fn by_hand(kinds: Vec<Kind>) -> Option<(Validity, String)> {
+    let mut events = short();
+    let middle = events.len() / 2;
+    let t = events[middle].t;
+    for kind in kinds {
+        events.insert(middle, Event { t, src: "user".to_owned(), kind, ..events[middle].clone() });
+    }
+    events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+    let model = Model::of(&events);
+    let checks = validity::checks(&model, &model.trials[0]);
+    checks.into_iter().find(|c| c.name == "by hand").map(|c| (c.grade, c.reason))
+}
+
+#[test]
+fn what_is_done_by_hand_makes_a_trial_suspect() {
+    let load = |change| Kind::LoadChanged { change, by: "user".to_owned() };
+    let suspect = |kinds, words: &[&str]| {
+        let (grade, reason) = by_hand(kinds).expect("a check");
+        assert_eq!(grade, Validity::Suspect);
+        assert!(words.iter().all(|word| reason.contains(word)), "{words:?} in {reason}");
+    };
+    let plain = LoadChange::default;
+    suspect(vec![load(LoadChange { rate: Some(9.0), ..plain() })], &["(rate) by hand"]);
+    suspect(vec![load(LoadChange { mix: Some(BTreeMap::new()), ..plain() })], &["(mix)"]);
+    suspect(vec![load(LoadChange { connections: Some(3), ..plain() })], &["(connections)"]);
+    let twice = LoadChange { pause: Some(true), skip: Some(true), ..plain() };
+    suspect(vec![load(twice.clone()), load(twice)], &["(pause, skipped phase)"]);
+    let fault = |n: usize| Kind::Fault {
+        workload: "user-service".to_owned(),
+        replica: format!("user-service-{n}"),
+        what: "killed".to_owned(),
+        by: "user".to_owned(),
+    };
+    suspect(vec![fault(1)], &["user-service-1 was killed by hand"]);
+    suspect((0..7).map(fault).collect(), &["and 3 more by hand"]);
+    let scaled = Kind::Scaled { workload: "user-service".to_owned(), from: 1, to: 2, cause: "user".to_owned() };
+    suspect(vec![scaled], &["user-service was scaled by hand"]);
+    assert_eq!(by_hand(vec![Kind::Note { text: "look".to_owned() }]), None, "a remark changes nothing");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Trial {
     pub shares: Vec<Shares>,
     /// Changes of the load by hand.
     pub changes: Vec<(RunTime, LoadChange, String)>,
+    /// Faults that were put in on purpose, in order.
+    pub faults: Vec<Fault>,
     /// Newest instant of any of its events.
     pub latest: RunTime,
     /// Samples that came twice and were counted once.
@@ -93,6 +95,17 @@ pub struct Shares {
     pub generators: Vec<String>,
     /// Why.
     pub cause: String,
+}
+
+/// Something that was done to a replica on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// When.
+    pub at: RunTime,
+    /// The replica.
+    pub replica: String,
+    /// `killed`.
+    pub what: String,
 }
 
 impl Trial {
@@ -314,6 +327,9 @@ impl Trial {
             }
             Kind::LoadChanged { change, by } if self.changes.len() < MOST => {
                 self.changes.push((at, change.clone(), by.clone()));
+            }
+            Kind::Fault { replica, what, .. } if self.faults.len() < MOST => {
+                self.faults.push(Fault { at, replica: replica.clone(), what: what.clone() });
             }
             Kind::SharesDealt { generators, from_ns, cause } => self.deal(at, *from_ns, generators, cause),
             Kind::Sample(sample) => self.sample(sample, target),
