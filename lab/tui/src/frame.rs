@@ -1,0 +1,149 @@
+//! A view of a run at an instant, as cells. The same model, view, instant, size and look give the same frame, whoever asks and when.
+
+pub mod dump;
+
+use lab_core::model::{Cell, Model, Trial};
+use lab_core::unit::{RunTime, Span};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::axis::Axis;
+use crate::columns::Columns;
+use crate::layout::{Tier, plot_width};
+use crate::look::Look;
+use crate::pane::Extras;
+use crate::scene::{Scene, Side};
+use crate::screen;
+use crate::view::{Mode, View, Zoom};
+
+/// Seconds that are seen before load begins, in columns.
+const LEAD: i64 = 2;
+
+/// A run at an instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Instant<'a> {
+    /// All that is known by now.
+    pub whole: &'a Model,
+    /// What was known at the instant: the same as `whole` when that is now.
+    pub model: &'a Model,
+    /// The instant.
+    pub now: RunTime,
+    /// The newest instant of `whole`.
+    pub end: RunTime,
+}
+
+/// Draws a frame. `columns` remembers merged columns from frame to frame; a fresh one gives the same frame.
+pub fn frame(
+    instant: &Instant<'_>,
+    view: &View,
+    size: (u16, u16),
+    look: Look,
+    extras: &Extras<'_>,
+    columns: &mut Columns,
+) -> Buffer {
+    let area = Rect::new(0, 0, size.0, size.1);
+    let mut buf = Buffer::empty(area);
+    let empty = Trial::default();
+    let index = shown_index(instant, view);
+    let trial_now = index.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
+    let scrubbing = matches!(view.mode, Mode::Scrub(_));
+    let (shown_model, until) = if scrubbing { (instant.whole, instant.end) } else { (instant.model, instant.now) };
+    let shown_trial = index.and_then(|i| shown_model.trials.get(i)).unwrap_or(&empty);
+    let axis = axis(shown_model, shown_trial, view, plot_width(size.0), until, instant.now);
+    let other = view.ghost.then(|| index.and_then(|i| ghost_of(shown_model, i))).flatten();
+    let cells = columns.update(index, shown_trial, axis, until, other.map(|i| (i, &shown_model.trials[i])));
+    let shown = Side { model: shown_model, trial: shown_trial, axis, cells: cells.shown, until };
+    let ghost = other.map(|i| {
+        let trial = &shown_model.trials[i];
+        let until = trial.ended.as_ref().map_or(until, |end| end.at);
+        Side { model: shown_model, trial, axis: shifted(axis, trial), cells: cells.ghost, until }
+    });
+    let workload = workload(instant.model, trial_now, view);
+    let scene = Scene {
+        shown,
+        ghost,
+        difference: view.difference && ghost.is_some(),
+        model: instant.model,
+        trial: trial_now,
+        now: instant.now,
+        cursor: scrubbing.then(|| axis.column_of(instant.now)).flatten(),
+        workload: &workload,
+        mode: view.mode,
+        tier: Tier::of(area),
+        look,
+        silent: extras.silent,
+        speed: extras.speed,
+    };
+    screen::run::draw(&scene, view, extras, area, &mut buf);
+    buf
+}
+
+/// The trial that a view looks at.
+pub fn shown_index(instant: &Instant<'_>, view: &View) -> Option<usize> {
+    let newest = instant.model.trials.len().checked_sub(1)?;
+    Some(view.trial.unwrap_or(newest).min(newest))
+}
+
+/// The trial that a shown one is compared with: another variant's, of the same block if there is one, that has begun its load.
+pub fn ghost_of(model: &Model, shown: usize) -> Option<usize> {
+    let mine = model.trials.get(shown)?.info?;
+    let others = model.trials.iter().enumerate().filter_map(|(i, t)| Some((i, t.info?, t.load_started?)));
+    let of_others = others.filter(|(_, info, _)| info.variant != mine.variant);
+    of_others.min_by_key(|(i, info, _)| (info.block != mine.block, i.abs_diff(shown))).map(|(i, ..)| i)
+}
+
+/// Where a trial's time is 0.
+pub fn zero(trial: &Trial) -> RunTime {
+    trial.load_started.unwrap_or(trial.started)
+}
+
+/// How long the load of a trial was planned; None for a lab that is only up.
+pub fn planned(model: &Model, trial: &Trial) -> Option<Span> {
+    model.spec(trial)?.load.as_ref().map(lab_core::spec::Load::length)
+}
+
+fn axis(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime, now: RunTime) -> Axis {
+    let zero = zero(trial);
+    let planned = planned(model, trial);
+    let passed = until.min(trial.ended.as_ref().map_or(until, |end| end.at)).since(zero);
+    let columns = width.saturating_sub(LEAD as u16).max(1);
+    match (view.zoom, planned) {
+        (Zoom::Fit, Some(planned)) => {
+            let column = Axis::fitting(planned.max(passed), columns);
+            Axis { zero, column, first: -LEAD, width }
+        }
+        (zoom, _) => {
+            let column = if let Zoom::Column(column) = zoom { column } else { Span::from_secs(1) };
+            let at = i64::try_from(now.since(zero).0 / column.0.max(1)).unwrap_or(i64::MAX / 2);
+            // A cursor stands in the middle, the newest instant at the right.
+            let right = if matches!(view.mode, Mode::Scrub(_)) { i64::from(width / 2) } else { 1 };
+            let first = (at + right - i64::from(width)).max(-LEAD);
+            Axis { zero, column, first, width }
+        }
+    }
+}
+
+/// The same columns since another trial's load began.
+fn shifted(axis: Axis, trial: &Trial) -> Axis {
+    Axis { zero: zero(trial), ..axis }
+}
+
+/// The workload that panes and the replicas' lane show.
+fn workload(model: &Model, trial: &Trial, view: &View) -> String {
+    if let Some(chosen) = &view.workload {
+        return chosen.clone();
+    }
+    let spec = model.spec(trial);
+    let scaled = spec.and_then(|spec| {
+        let scales = |name: &&str| spec.services.workload(name).is_some_and(|w| w.autoscale.is_some());
+        spec.services.names().find(scales)
+    });
+    let target = spec.and_then(|spec| spec.load.as_ref()).map(|load| load.target.name());
+    let known = || trial.workloads.keys().next().map(String::as_str);
+    scaled.or(target).or_else(known).unwrap_or("user-service").to_owned()
+}
+
+/// Merged cells of an axis.
+pub(crate) fn merged(trial: &Trial, axis: &Axis) -> Vec<Option<Cell>> {
+    axis.columns(&trial.cells)
+}

@@ -1,0 +1,3 @@
+//! Screens: what is put together from lanes and panes.
+
+pub mod run;
