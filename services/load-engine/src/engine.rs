@@ -178,7 +178,8 @@ impl Engine {
             let rate = change.rate.map(|r| (r >= 0.0).then_some(r));
             let share = change.share.map(|s| worker_share(s, index, workers));
             let connections = change.connections.map(|n| (n / workers + u32::from(index < n % workers)).max(1));
-            let change = Box::new(Change { from_ns, rate, pause: change.pause, share, mix });
+            let skip = change.skip == Some(true);
+            let change = Box::new(Change { from_ns, rate, pause: change.pause, share, mix, skip });
             link.tell(Command::Change { change, connections })?;
         }
         Ok(())

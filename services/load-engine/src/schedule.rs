@@ -44,6 +44,8 @@ pub(crate) struct Change {
     pub(crate) pause: Option<bool>,
     pub(crate) share: Option<Share>,
     pub(crate) mix: Option<Mix>,
+    /// The phase ends here, and those after it come forward.
+    pub(crate) skip: bool,
 }
 
 /// Operations by weight: running sums of the weights, the last one is their total.
@@ -171,11 +173,26 @@ impl Schedule {
     /// Enters a change. One whose time has already been passed holds from the last arrival on: what was sent stays sent.
     pub(crate) fn change(&mut self, mut change: Change) {
         change.from_ns = change.from_ns.max(self.last_ns);
+        if change.skip {
+            self.skip(change.from_ns);
+        }
         let at = self.changes.partition_point(|c| c.from_ns <= change.from_ns);
         self.changes.insert(at, change);
         self.known = false;
         self.next = None;
         self.searched = None;
+    }
+
+    /// Ends the phase at a plan time there and brings the later ones forward. No cursor has passed that time: `taken` stands at the
+    /// last arrival, and what was looked up beyond it is looked up anew.
+    fn skip(&mut self, at_ns: u64) {
+        let index = self.legs.partition_point(|leg| leg.end_ns <= at_ns);
+        let Some(leg) = self.legs.get_mut(index) else { return };
+        let gone_ns = leg.end_ns - at_ns;
+        leg.end_before(at_ns);
+        for leg in &mut self.legs[index + 1..] {
+            leg.come_forward(gone_ns);
+        }
     }
 
     /// Plan time at which the last phase ends.

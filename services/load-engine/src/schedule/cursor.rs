@@ -48,6 +48,23 @@ impl Form {
 }
 
 impl Leg {
+    /// Cuts it off at a plan time within it; its rate until then stays as it was.
+    pub(super) fn end_before(&mut self, at_ns: u64) {
+        self.end_ns = at_ns;
+        if let Form::Trace(times) = &mut self.shape {
+            times.truncate(times.partition_point(|t| *t < at_ns));
+        }
+    }
+
+    /// Moves all of it to an earlier time.
+    pub(super) fn come_forward(&mut self, by_ns: u64) {
+        self.start_ns -= by_ns;
+        self.end_ns -= by_ns;
+        if let Form::Trace(times) = &mut self.shape {
+            times.iter_mut().for_each(|t| *t -= by_ns);
+        }
+    }
+
     pub(super) fn rate_at(&self, plan_ns: u64) -> f64 {
         match &self.shape {
             Form::Line { rate, slope } => rate + slope * plan_ns.saturating_sub(self.start_ns) as f64 / SECOND,

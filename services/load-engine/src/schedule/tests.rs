@@ -166,6 +166,56 @@ fn a_change_that_comes_late_holds_from_the_last_arrival_on() {
     assert_eq!(after.len(), 79, "10/s over the eight seconds that are left, without the arrival at 2 s");
 }
 
+fn skip(at_ns: u64) -> Change {
+    Change { from_ns: at_ns, skip: true, ..Change::default() }
+}
+
+#[test]
+fn a_skipped_phase_ends_there_and_the_others_come_forward() {
+    let offsets = [0, 400, 600, 1_500].map(Span::from_millis).to_vec();
+    let trace = || phase(Shape::Trace { file: "t.csv".into(), offsets: offsets.clone() }, 2);
+    let ramp = Shape::Ramp { from: Rate(0.0), to: Rate(200.0) };
+    let phases = vec![constant(100.0, 4), trace(), phase(ramp, 10), trace()];
+    let mut schedule = Schedule::new(&plan(Arrivals::Constant, phases), None);
+    assert!(schedule.take_due(0).is_some() && schedule.peek().is_some());
+    schedule.change(skip(SECOND));
+    assert_eq!(schedule.end_ns(), 15 * SECOND);
+    // Half a second into the trace, which now begins at 1 s; then five seconds into the ramp, which then begins at 1.5 s.
+    schedule.change(skip(SECOND + SECOND / 2));
+    schedule.change(skip(6 * SECOND + SECOND / 2));
+    assert_eq!(schedule.end_ns(), 8 * SECOND + SECOND / 2);
+    assert_eq!((schedule.phase_at(SECOND - 1), schedule.phase_at(SECOND)), (0, 1));
+    assert_eq!(schedule.rate_at(4 * SECOND), (50.0, false), "2.5 s into the ramp");
+    let arrivals = all(schedule);
+    assert_eq!(counts(&arrivals, 4), [99, 2, 250, 4], "the first one was taken before");
+    let of = |p: u32| arrivals.iter().filter(move |a| a.phase == p).map(|a| a.intended_ns / 1_000_000);
+    assert_eq!(of(1).collect::<Vec<_>>(), [1_000, 1_400]);
+    assert_eq!(of(3).collect::<Vec<_>>(), [6_500, 6_900, 7_100, 8_000]);
+    assert!(arrivals.windows(2).all(|w| w[0].k + 1 == w[1].k && w[0].intended_ns <= w[1].intended_ns));
+}
+
+#[test]
+fn skipping_the_last_phase_ends_the_load_and_a_skip_after_it_does_nothing() {
+    let mut schedule = Schedule::new(&plan(Arrivals::Constant, vec![constant(10.0, 2), constant(10.0, 2)]), None);
+    schedule.change(skip(4 * SECOND));
+    assert_eq!(schedule.end_ns(), 4 * SECOND);
+    schedule.change(skip(3 * SECOND));
+    schedule.change(skip(3 * SECOND));
+    assert_eq!(schedule.end_ns(), 3 * SECOND);
+    assert_eq!(counts(&all(schedule), 2), [20, 10]);
+}
+
+#[test]
+fn a_skip_that_comes_late_cuts_after_the_last_arrival() {
+    let mut schedule = Schedule::new(&plan(Arrivals::Constant, vec![constant(100.0, 10), constant(10.0, 1)]), None);
+    let before: Vec<Arrival> = std::iter::from_fn(|| schedule.take_due(2 * SECOND)).collect();
+    schedule.change(skip(SECOND));
+    assert_eq!(schedule.end_ns(), 3 * SECOND);
+    let after = all(schedule);
+    assert!(after.iter().all(|a| a.phase == 1 && a.intended_ns >= 2 * SECOND));
+    assert_eq!(after.first().map(|a| a.k), Some(before.len() as u64), "the numbering goes on");
+}
+
 #[test]
 fn a_generator_that_joins_takes_its_share_from_then_on() {
     let whole = plan(Arrivals::Poisson, vec![constant(1_000.0, 4)]);
@@ -261,5 +311,52 @@ proptest! {
             whole.change(Change { share: None, ..change });
         }
         prop_assert_eq!(send_together(&plan, count, count_after, &heard), all(whole));
+    }
+
+    #[test]
+    fn a_skip_leaves_each_number_once_and_later_phases_their_rates(
+        seed in any::<u64>(),
+        poisson in any::<bool>(),
+        count in 1_u32..6,
+        count_after in 1_u32..6,
+        share_at in 100_000_000_u64..1_400_000_000,
+        skip_at in 100_000_000_u64..1_400_000_000,
+        joins_at in 100_000_000_u64..1_400_000_000,
+        ahead in 1_u64..100_000_000,
+    ) {
+        let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Constant };
+        let ramp = Shape::Ramp { from: Rate(100.0), to: Rate(700.0) };
+        let phases = vec![constant(300.0, 1), phase(ramp, 1), constant(2_000.0, 1)];
+        let plan = LoadPlan { seed, ..plan(arrivals, phases) };
+        let mut changes =
+            [Change { from_ns: share_at, share: Some(share_of(0, count_after)), ..Change::default() }, skip(skip_at)];
+        changes.sort_by_key(|c| c.from_ns);
+        let heard = changes.clone().map(|c| (c.from_ns - ahead, c));
+        let mut whole = Schedule::new(&plan, None);
+        whole.change(skip(skip_at));
+        let end_ns = whole.end_ns();
+        let whole = all(whole);
+        let sent = send_together(&plan, count, count_after, &heard);
+        prop_assert_eq!(&sent, &whole);
+        prop_assert!(sent.iter().enumerate().all(|(i, a)| a.k == i as u64));
+
+        let cut = u32::from(skip_at >= SECOND);
+        let gone = u64::from(cut + 1) * SECOND - skip_at;
+        prop_assert_eq!(end_ns, 3 * SECOND - gone);
+        let is_before = |a: &Arrival| a.intended_ns < skip_at;
+        prop_assert!(sent.iter().all(|a| is_before(a) == (a.phase <= cut)), "nothing of it after the skip");
+        let untouched = all(Schedule::new(&plan, None));
+        let head: Vec<&Arrival> = untouched.iter().filter(|a| is_before(a)).collect();
+        prop_assert_eq!(sent.iter().filter(|a| is_before(a)).collect::<Vec<_>>(), head, "nothing changed before it");
+        let last = sent.iter().filter(|a| a.phase == 2);
+        prop_assert!(last.clone().all(|a| (end_ns - SECOND..end_ns).contains(&a.intended_ns)));
+        let scatter = if poisson { 6.0 * 45.0 } else { 2.0 };
+        prop_assert!((last.count() as f64 - 2_000.0).abs() < scatter);
+
+        // Who joins is given the plan as it was, and what happened to it since.
+        let mut joined = Schedule::new(&LoadPlan { joins_at_ns: joins_at, ..plan }, None);
+        joined.change(skip(skip_at));
+        let from_then: Vec<Arrival> = whole.into_iter().filter(|a| a.intended_ns >= joins_at).collect();
+        prop_assert_eq!(all(joined), from_then);
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use lab_core::control::{LoadChange, LoadPlan, LoadState, Operation, Share};
-use lab_core::unit::Span;
+use lab_core::control::{LoadChange, LoadPlan, LoadState, Operation, PlanPhase, Share};
+use lab_core::spec::Shape;
+use lab_core::unit::{Rate, Span};
 use load_engine::EngineError;
 
 use crate::rig::{Rig, operation, plan};
@@ -26,6 +27,45 @@ fn a_change_of_rate_ahead_of_time_is_exact() {
         let numbers: HashSet<String> = server.lines().into_iter().collect();
         assert_eq!(numbers.len(), 800);
     }
+}
+
+#[test]
+fn a_skipped_phase_brings_the_rest_forward() {
+    for workers in [1, 2] {
+        let server = Server::good();
+        let rig = Rig::with_workers(&[server.address], workers);
+        let mut plan = plan(500.0, 30_000);
+        let next = PlanPhase {
+            rate: Shape::Constant(Rate(2_000.0)),
+            length: Span::from_millis(200),
+            ..plan.phases[0].clone()
+        };
+        plan.phases.push(next.clone());
+        plan.phases.push(next);
+        rig.load(plan);
+        let skip =
+            |millis: u64| LoadChange { from_ns: Some(millis * 1_000_000), skip: Some(true), ..LoadChange::default() };
+        rig.engine.change(&skip(200)).expect("running");
+        rig.engine.change(&skip(500)).expect("running");
+        let outcome = rig.finish();
+        assert_eq!(outcome.ledger.offered, 100 + 400 + 200);
+        assert_eq!(outcome.ledger.completed, 700, "{:?}", outcome.causes);
+        let end = outcome.samples.last().expect("samples").to_ns;
+        assert!((500_000_000..30_000_000_000).contains(&end), "{end}");
+        assert_eq!(server.lines().into_iter().collect::<HashSet<_>>().len(), 700);
+    }
+}
+
+#[test]
+fn a_paused_load_ends_when_it_would_have() {
+    let server = Server::good();
+    let rig = Rig::new(&[server.address]);
+    rig.load(plan(1_000.0, 400));
+    let pause = LoadChange { from_ns: Some(100_000_000), pause: Some(true), ..LoadChange::default() };
+    rig.engine.change(&pause).expect("running");
+    let outcome = rig.finish();
+    assert_eq!((outcome.ledger.offered, outcome.ledger.completed), (100, 100));
+    assert!(outcome.samples.last().is_some_and(|s| s.to_ns >= 400_000_000));
 }
 
 #[test]

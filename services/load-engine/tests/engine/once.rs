@@ -1,6 +1,8 @@
 //! The front for a command line.
 
-use lab_core::unit::{Rate, Span};
+use lab_core::event::{Event, Kind};
+use lab_core::model::Model;
+use lab_core::unit::{Rate, RunTime, Span};
 use load_engine::{Length, OnceError, Options, Validity, run_once};
 
 use crate::server::{Reply, Server};
@@ -44,6 +46,48 @@ fn a_rate_with_warm_up_counts_the_measured_part_only() {
     assert_eq!(server.requests(), 300);
     assert!((summary.rps - 500.0).abs() < 1.0, "{}", summary.rps);
     assert_ne!(summary.validity, Validity::Invalid, "{:?}", summary.reasons);
+}
+
+#[test]
+fn samples_fold_into_a_model_as_they_come() {
+    let server = Server::good();
+    let paced = Options {
+        rate: Some(Rate(200.0)),
+        warmup: Span::from_millis(1_000),
+        length: Length::For(Span::from_millis(1_500)),
+        arrivals: lab_core::spec::Arrivals::Constant,
+        ..options(&server, "/")
+    };
+    let unpaced = Options { rate: None, ..paced.clone() };
+    for options in [paced, unpaced] {
+        let event = |n, at_ns, kind| Event {
+            n,
+            t: RunTime(at_ns),
+            late: Span::ZERO,
+            src: "generator.load".to_owned(),
+            clock: None,
+            kind,
+        };
+        let mut model = Model::of(&[event(1, 0, Kind::LoadStarted { at: RunTime(0) })]);
+        let summary = run_once(&options, |sample| {
+            model.apply(&event(sample.seq + 1, sample.to_ns, Kind::Sample(Box::new(sample.clone()))));
+            true
+        })
+        .expect("a load");
+        let trial = model.current().expect("a trial");
+        assert_eq!((trial.early_samples, trial.repeated_samples, trial.lost_samples()), (0, 0, 0));
+        let cells = trial.cells.stretches();
+        assert!(cells.iter().all(|c| c.value.complete()));
+        let beginnings: Vec<u64> = cells.iter().map(|c| c.from.0 / 1_000_000_000).collect();
+        assert_eq!(beginnings, (0..beginnings.len() as u64).collect::<Vec<_>>(), "a cell a second, from 0 on");
+        assert!(trial.phases.values().all(|p| p.imbalance() == 0));
+        let measured = &trial.phases[&1];
+        assert_eq!(measured.ledger(), summary.ledger);
+        assert_eq!(measured.response.count(), summary.ledger.completed);
+        let offered: u64 = trial.phases.values().map(|p| p.ledger().offered).sum();
+        assert_eq!(cells.iter().map(|c| c.value.counts.offered).sum::<u64>(), offered);
+        assert!(trial.generators["load"].finished);
+    }
 }
 
 #[test]

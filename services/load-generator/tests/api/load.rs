@@ -53,6 +53,24 @@ async fn a_change_is_in_force_within_fifty_milliseconds() {
 }
 
 #[tokio::test]
+async fn a_skipped_phase_makes_way_for_the_next() {
+    let (rig, target) = (Rig::new(&[]), Target::start().await);
+    rig.target(1, target.address).await;
+    let mut plan = plan("a", 50.0, 60_000);
+    let next =
+        lab_core::control::PlanPhase { length: lab_core::unit::Span::from_millis(500), ..plan.phases[0].clone() };
+    plan.phases.push(next);
+    rig.put(&plan).await;
+    rig.wait("load", |s| s.ledger.completed > 5).await;
+    rig.expect("PATCH", "/load", json!({"skip": true}), 200).await;
+    let samples = rig.samples("/load/samples?from=1").await.read_all().await;
+    let offered =
+        |phase| samples.iter().flat_map(|s| &s.phases).filter(move |p| p.phase == phase).map(|p| p.counts.offered);
+    assert!((6..1_000).contains(&offered(0).sum::<u64>()));
+    assert!((24..=26).contains(&offered(1).sum::<u64>()), "25 in half a second");
+}
+
+#[tokio::test]
 async fn refusals_say_what_is_wrong() {
     let rig = Rig::new(&["--max-rate", "1000/s"]);
     let said = |answer: &Value, words: &[&str]| {
