@@ -1,10 +1,13 @@
-//! Drives one trial's load: deals the schedule, marks the phases, passes the samples on, deals anew when generators come and go.
+//! Drives one trial's load: deals the schedule, marks the phases, passes the samples on, deals anew when generators come and go,
+//! makes the changes that are asked for.
+
+mod marks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab_core::control::{LoadPlan, Sample};
+use lab_core::control::{LoadChange, LoadPlan, Sample};
 use lab_core::event::Kind;
 use lab_core::unit::{RunTime, Span};
 use lab_env::{EventSink, GeneratorAddress, Seen};
@@ -15,8 +18,11 @@ use crate::clock::RunClock;
 use crate::error::RunError;
 use crate::fleet::{Fleet, Loss, Report};
 use crate::interrupt::Interrupt;
+use crate::steer::{Done, Turn};
 
-/// Time between telling the generators and the first intended request, and before a new deal is in force.
+use self::marks::Marks;
+
+/// Time between telling the generators and the first intended request, and before a new deal or a change is in force.
 const AHEAD: Duration = Duration::from_millis(600);
 /// What may pass after the plan's end and its drain before the last sample is given up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -41,6 +47,8 @@ pub struct Drive {
     pub generators: watch::Receiver<Vec<GeneratorAddress>>,
     /// Where the autoscaler listens.
     pub samples: broadcast::Sender<Arc<Sample>>,
+    /// Changes that are asked for while load is driven.
+    pub turns: mpsc::Receiver<Turn>,
 }
 
 /// What was sent and answered, for the check of deliveries.
@@ -81,20 +89,26 @@ impl Drive {
             self.warn(text).await?;
         }
         let marks = Marks::of(&plan, start);
-        let end = self.clock.instant(marks.end) + plan.drain.to_duration() + GRACE;
+        let end = self.given_up(&marks, plan.drain);
         Loop {
             drive: self,
             fleet,
             inbox,
             marks,
             start,
-            end: end.into(),
+            drain: plan.drain,
+            end,
             seen: BTreeMap::new(),
             alone: None,
             driven: Driven::default(),
         }
         .run()
         .await
+    }
+
+    /// When the last sample is no longer waited for.
+    fn given_up(&self, marks: &Marks, drain: Span) -> Instant {
+        (self.clock.instant(marks.end()) + drain.to_duration() + GRACE).into()
     }
 
     async fn tell(&self, kind: Kind) -> Result<(), RunError> {
@@ -125,6 +139,7 @@ struct Loop {
     inbox: mpsc::Receiver<Report>,
     marks: Marks,
     start: RunTime,
+    drain: Span,
     end: Instant,
     /// Generator to its plan and the number of its last sample.
     seen: BTreeMap<String, (String, u64)>,
@@ -149,6 +164,11 @@ impl Loop {
                     Some(Report::Lost { generator, reason }) => self.lost(&generator, &reason).await?,
                     None => return Err(RunError::ConductorGone),
                 },
+                Some(Turn { change, done }) = self.drive.turns.recv() => {
+                    let answer = self.turn(change).await?;
+                    // Who asked may have gone away.
+                    done.send(answer).ok();
+                }
                 () = sleep_until(next_mark), if next_mark.is_some() => self.mark().await?,
                 changed = self.drive.generators.changed() => {
                     if changed.is_err() {
@@ -188,7 +208,7 @@ impl Loop {
             return None;
         }
         let since = *self.alone.get_or_insert_with(Instant::now);
-        let end = Instant::from_std(self.drive.clock.instant(self.marks.end));
+        let end = Instant::from_std(self.drive.clock.instant(self.marks.end()));
         (since + SAME_END < end).then(|| since + NEWCOMER)
     }
 
@@ -268,7 +288,7 @@ impl Loop {
     }
 
     fn dealing_is_over(&self) -> bool {
-        self.driven.interrupted || self.drive.clock.now() >= self.marks.end
+        self.driven.interrupted || self.drive.clock.now() >= self.marks.end()
     }
 
     async fn deal(&mut self, cause: String) -> Result<(), RunError> {
@@ -284,13 +304,62 @@ impl Loop {
                 }))
                 .await?;
         }
-        for (generator, reason, loss) in &dealt.lost {
+        self.left_out(&dealt.lost, not_told).await?;
+        self.drive.tell(Kind::SharesDealt { generators: dealt.generators, from_ns: from.0, cause }).await
+    }
+
+    /// Tells of generators that were lost because they could not be told something.
+    async fn left_out(
+        &self,
+        lost: &[(String, String, Loss)],
+        sentence: impl Fn(&str, &str) -> String,
+    ) -> Result<(), RunError> {
+        for (generator, reason, loss) in lost {
             if *loss != Loss::None {
                 self.sample_lost(generator).await?;
             }
-            self.drive.warn(not_told(generator, reason)).await?;
+            self.drive.warn(sentence(generator, reason)).await?;
         }
-        self.drive.tell(Kind::SharesDealt { generators: dealt.generators, from_ns: from.0, cause }).await
+        Ok(())
+    }
+
+    /// Makes a change on all generators at one plan time, far enough ahead that each of them hears of it before.
+    async fn turn(&mut self, change: LoadChange) -> Result<Done, RunError> {
+        let now = self.plan_time();
+        let from = Span(now.0 + span(AHEAD).0);
+        let at = self.start.plus(from);
+        if self.driven.interrupted || at >= self.marks.end() {
+            return Ok(Err("the load is over, or ends before it could be changed".to_owned()));
+        }
+        let skip = change.skip == Some(true);
+        if let Some(why) = self.marks.cannot_skip(self.start.plus(now), at).filter(|_| skip) {
+            return Ok(Err(why));
+        }
+        let change = LoadChange { from_ns: Some(from.0), ..change };
+        let changed = self.fleet.change(&change).await;
+        if changed.refused.is_none() {
+            self.changed(change, at).await?;
+        }
+        let left_out =
+            |generator: &str, why: &str| format!("{generator} did not take the change and is left out: {why}");
+        self.left_out(&changed.lost, left_out).await?;
+        if let Some((generator, ..)) = changed.lost.iter().find(|(_, _, loss)| *loss == Loss::Share) {
+            self.deal(format!("lost {generator}")).await?;
+        }
+        Ok(changed.refused.map_or(Ok(()), Err))
+    }
+
+    async fn changed(&mut self, change: LoadChange, at: RunTime) -> Result<(), RunError> {
+        let late = self.drive.clock.now().since(at);
+        if late > Span::ZERO {
+            let text = format!("the load was changed {late} late: requests may be missing or doubled");
+            self.drive.warn(text).await?;
+        }
+        if change.skip == Some(true) {
+            self.marks.skip(at);
+            self.end = self.end.min(self.drive.given_up(&self.marks, self.drain));
+        }
+        self.drive.tell_as("user", Kind::LoadChanged { change, by: "user".to_owned() }).await
     }
 
     async fn mark(&mut self) -> Result<(), RunError> {
@@ -302,38 +371,6 @@ impl Loop {
 
     fn plan_time(&self) -> Span {
         self.drive.clock.now().since(self.start)
-    }
-}
-
-/// The instants at which phases begin and end.
-struct Marks {
-    /// Ascending; each with what is then told.
-    ahead: std::collections::VecDeque<(RunTime, Vec<Kind>)>,
-    end: RunTime,
-}
-
-impl Marks {
-    fn of(plan: &LoadPlan, start: RunTime) -> Self {
-        let mut ahead: std::collections::VecDeque<(RunTime, Vec<Kind>)> = std::collections::VecDeque::new();
-        let mut at = start;
-        let mut ending: Vec<Kind> = Vec::new();
-        for (index, phase) in (0u32..).zip(&plan.phases) {
-            let mut kinds = std::mem::take(&mut ending);
-            kinds.push(Kind::PhaseStarted { index, name: phase.name.clone(), at });
-            ahead.push_back((at, kinds));
-            at = at.plus(phase.length);
-            ending.push(Kind::PhaseEnded { index, name: phase.name.clone(), at });
-        }
-        ahead.push_back((at, ending));
-        Self { ahead, end: at }
-    }
-
-    fn next(&self) -> Option<RunTime> {
-        self.ahead.front().map(|(at, _)| *at)
-    }
-
-    fn take(&mut self) -> Vec<Kind> {
-        self.ahead.pop_front().map(|(_, kinds)| kinds).unwrap_or_default()
     }
 }
 

@@ -1,13 +1,13 @@
 //! The generators that share one schedule: their clocks, their shares, their samples. Who joins, leaves or is lost is settled here;
 //! when that happens is `drive`'s affair.
 
+mod reader;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use lab_core::control::{LoadChange, LoadPlan, Sample, Share};
+use lab_core::control::{LoadChange, LoadPlan, Share};
 use lab_core::unit::{RunTime, Span};
 use lab_env::{EnvError, GeneratorAddress, GeneratorClient};
 use tokio::sync::mpsc;
@@ -17,24 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::RunClock;
 use crate::error::{RunError, causes, chain};
 
-/// Without a sample for so long a generator is asked whether it lives.
-const SILENCE: Duration = Duration::from_millis(2500);
+use self::reader::Reader;
+pub use self::reader::Report;
+
+/// Changes of one load; each is told to every newcomer, which takes about a millisecond.
+const MOST_CHANGES: usize = 500;
 /// Round trips of which the shortest gives the clock's offset.
 const OFFSET_TRIES: u32 = 5;
-
-/// What a generator's reader reports.
-#[derive(Debug)]
-pub enum Report {
-    /// One second of it.
-    Sample(Arc<Sample>),
-    /// It was silent and did not answer, or its stream broke for good.
-    Lost {
-        /// The replica.
-        generator: String,
-        /// Why it is believed lost.
-        reason: String,
-    },
-}
 
 /// How a member stands to the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +85,25 @@ pub struct Dealt {
     pub lost: Vec<(String, String, Loss)>,
 }
 
+/// What came of a change of the load.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Why it was not made; nobody has it then.
+    pub refused: Option<String>,
+    /// Who did not take it while others did, why, and what is lost with it.
+    pub lost: Vec<(String, String, Loss)>,
+}
+
 impl Member {
     /// Whether it was away, with nothing left to report from before.
     fn may_join_again(&self) -> bool {
         self.unlisted && matches!(self.standing, Standing::Done | Standing::Lost)
+    }
+
+    /// Whether it drives, or might go on to.
+    fn drives(&self, now: RunTime) -> bool {
+        let released = self.release.as_ref().is_some_and(|(_, when)| *when <= now);
+        self.has_plan && !released && matches!(self.standing, Standing::Sharing | Standing::Leaving)
     }
 
     /// It is ready again before it was told to finish, so it goes on with its plan. True when it needs a share.
@@ -123,6 +127,8 @@ pub struct Fleet {
     start: RunTime,
     members: Vec<Member>,
     reports: mpsc::Sender<Report>,
+    /// What was changed so far, in order. The numbering of requests depends on all of it.
+    changes: Vec<LoadChange>,
     /// Newcomers of which it is known that they could not be taken in.
     refused: BTreeSet<String>,
     stop: CancellationToken,
@@ -132,7 +138,7 @@ impl Fleet {
     /// A fleet without members, for a plan that begins now unless `start_at` says when.
     pub fn new(clock: RunClock, plan: LoadPlan, reports: mpsc::Sender<Report>) -> Self {
         let (start, stop) = (clock.now(), CancellationToken::new());
-        Self { clock, plan, start, members: Vec::new(), reports, refused: BTreeSet::new(), stop }
+        Self { clock, plan, start, members: Vec::new(), reports, changes: Vec::new(), refused: BTreeSet::new(), stop }
     }
 
     /// Sets when plan time 0 is. Before the first deal only.
@@ -265,7 +271,60 @@ impl Fleet {
             joins_at_ns: from.0,
             ..self.plan.clone()
         };
-        member.client.put_load(&plan).await
+        member.client.put_load(&plan).await?;
+        for change in &self.changes {
+            if let Err(error) = member.client.change(change).await {
+                // With another numbering than the others' it must not send.
+                member.client.delete().await.ok();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the load on all that drive it, from the plan time in the change on. Who does not take it while others do would number
+    /// its requests differently, and is lost.
+    pub async fn change(&mut self, change: &LoadChange) -> Changed {
+        let refused = |why: &str| Changed { refused: Some(why.to_owned()), lost: Vec::new() };
+        if self.changes.len() >= MOST_CHANGES {
+            return refused("the load of this trial was changed too often already");
+        }
+        let now = self.clock.now();
+        let driving: Vec<&Member> = self.members.iter().filter(|m| m.drives(now)).collect();
+        let told = join_all(driving.iter().map(|member| member.client.change(change))).await;
+        let taken = told.iter().any(Result::is_ok);
+        let failed = driving.iter().zip(told).filter_map(|(m, told)| Some((m.name.clone(), told.err()?)));
+        let failed: Vec<(String, EnvError)> = failed.collect();
+        if taken {
+            self.changes.push(change.clone());
+        }
+        let mut changed = Changed::default();
+        for (name, error) in failed {
+            // What all refuse is as it was. Who did not answer may have it or not.
+            if taken || !is_answer(&error) {
+                self.stop_one(&name);
+                let loss = self.lose(&name);
+                changed.lost.push((name, causes(&error), loss));
+            }
+            changed.refused.get_or_insert_with(|| causes(&error));
+        }
+        if taken {
+            changed.refused = None;
+        } else if changed.refused.is_none() {
+            return refused("no load-generator is driving load now");
+        }
+        changed
+    }
+
+    /// Tells a generator to stop, without waiting: it may not answer.
+    fn stop_one(&self, name: &str) {
+        let Some(member) = self.members.iter().find(|m| m.name == name) else { return };
+        let client = Arc::clone(&member.client);
+        tokio::spawn(async move {
+            if let Err(error) = client.delete().await {
+                tracing::debug!(generator = client.replica(), %error, "a generator that is left out was not stopped");
+            }
+        });
     }
 
     /// Reads the samples of a member that has the plan.
@@ -361,133 +420,10 @@ impl Drop for Fleet {
     }
 }
 
-/// Reads one generator's samples until the last, its loss, or the fleet's end.
-struct Reader {
-    generator: String,
-    client: Arc<GeneratorClient>,
-    reports: mpsc::Sender<Report>,
-    stop: CancellationToken,
-}
-
-impl Reader {
-    async fn run(self) {
-        let stop = self.stop.clone();
-        let reason = tokio::select! {
-            () = stop.cancelled() => None,
-            reason = self.read() => reason,
-        };
-        if let Some(reason) = reason {
-            let lost = Report::Lost { generator: self.generator, reason };
-            if self.reports.send(lost).await.is_err() {
-                tracing::debug!("the fleet is gone before its reader");
-            }
-        }
-    }
-
-    /// None: the last sample came, or nobody listens any more.
-    async fn read(&self) -> Option<String> {
-        let mut samples = std::pin::pin!(self.client.samples(1));
-        loop {
-            match tokio::time::timeout(SILENCE, samples.next()).await {
-                Ok(Some(Ok(sample))) => {
-                    let last = sample.last;
-                    if self.reports.send(Report::Sample(Arc::new(sample))).await.is_err() || last {
-                        return None;
-                    }
-                }
-                Ok(Some(Err(error))) => return Some(format!("its samples broke off: {error}")),
-                Ok(None) => return Some("its samples ended before the last".to_owned()),
-                // Asking also keeps the generator's lease.
-                Err(_) => {
-                    if let Err(error) = self.client.status().await {
-                        return Some(format!("it is silent: {error}"));
-                    }
-                }
-            }
-        }
-    }
+/// Whether the generator said no, rather than nothing.
+fn is_answer(error: &EnvError) -> bool {
+    matches!(error, EnvError::Api { source, .. } if !source.is::<reqwest::Error>())
 }
 
 #[cfg(test)]
-mod tests {
-    use lab_core::spec::Arrivals;
-
-    use super::*;
-
-    fn address(name: &str) -> GeneratorAddress {
-        // Bound and let go at once: nobody answers there.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        GeneratorAddress { replica: name.to_owned(), url, token: "t".to_owned().into() }
-    }
-
-    /// A fleet of which every member has the plan and does not answer.
-    fn fleet(names: &[&str]) -> Fleet {
-        let plan = LoadPlan {
-            id: "p".to_owned(),
-            start_at_ns: None,
-            operations: Vec::new(),
-            arrivals: Arrivals::Poisson,
-            phases: Vec::new(),
-            connections: 1,
-            timeout: Span::from_secs(1),
-            max_queue: 1,
-            seed: 1,
-            share: Share { index: 0, count: 1 },
-            joins_at_ns: 0,
-            keys: 0,
-            drain: Span::ZERO,
-        };
-        let mut fleet = Fleet::new(RunClock::start(), plan, mpsc::channel(1).0);
-        fleet.members = names
-            .iter()
-            .map(|name| Member {
-                name: (*name).to_owned(),
-                client: Arc::new(GeneratorClient::new(&address(name)).expect("a client")),
-                offset: 0,
-                standing: Standing::Sharing,
-                has_plan: true,
-                unlisted: false,
-                release: None,
-                joined: 1,
-                stop: CancellationToken::new(),
-            })
-            .collect();
-        fleet
-    }
-
-    #[tokio::test]
-    async fn who_cannot_be_told_is_named_with_what_is_lost() {
-        let mut fleet = fleet(&["a"]);
-        let dealt = fleet.deal(Span::ZERO).await;
-        assert!(dealt.generators.is_empty());
-        assert!(matches!(&dealt.lost[..], [(name, _, Loss::Share)] if name == "a"), "{dealt:?}");
-        assert_eq!(fleet.lose("a"), Loss::None, "its reader's report comes second");
-    }
-
-    #[tokio::test]
-    async fn a_generator_that_vanished_and_is_then_lost_has_lost_samples() {
-        let mut fleet = fleet(&["a", "b"]);
-        assert!(fleet.update(&[address("b")]).await.changed);
-        assert_eq!((fleet.lose("a"), fleet.lose("a")), (Loss::Samples, Loss::None));
-        fleet.done("b");
-        assert_eq!(fleet.lose("b"), Loss::None);
-    }
-
-    #[tokio::test]
-    async fn a_generator_that_is_ready_again_in_time_goes_on() {
-        let mut fleet = fleet(&["a"]);
-        assert!(fleet.update(&[]).await.changed);
-        assert!(!fleet.is_sharing() && !fleet.is_over());
-        assert_eq!(fleet.update(&[address("a")]).await, Updated { changed: true, problems: Vec::new() });
-        assert!(fleet.is_sharing());
-    }
-
-    #[tokio::test]
-    async fn a_newcomer_that_does_not_answer_hides_no_change_and_is_told_once() {
-        let mut fleet = fleet(&["a"]);
-        let first = fleet.update(&[address("b")]).await;
-        assert!(first.changed && first.problems.len() == 1, "{first:?}");
-        assert_eq!(fleet.update(&[address("b")]).await, Updated::default());
-    }
-}
+mod tests;

@@ -1,26 +1,26 @@
 //! `lab up`: services that stay until somebody takes them down, with their autoscalers, front doors and a journal.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use lab_core::event::{Kind, Outcome, RunInfo, TrialInfo};
-use lab_core::spec::{CreateMode, EnvironmentKind, Spec};
 use lab_env::{EnvError, Environment, EventSink, FrontDoor, front_door};
-use serde::Serialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::RunClock;
 use crate::conductor::{Conductor, Sink};
+use crate::desk::{Desk, Helm, Stage, Wheel};
 use crate::down::down;
 use crate::error::{RunError, chain};
 use crate::interrupt::Interrupt;
 use crate::listen::Listener;
 use crate::run::{Finished, Maker, MakerRequest};
 use crate::run_dir::RunDir;
-use crate::supervisor::{self, Ask, Question, Reply};
+use crate::supervisor::{self, Ask, Reply};
 use crate::trial::{Attendants, bring_up, tell};
+use crate::up::Up;
 
 /// A lab that is about to come up.
 pub struct Hold {
@@ -38,58 +38,6 @@ pub struct Hold {
     pub interrupt: Interrupt,
     /// Who is told of events.
     pub sinks: Vec<Box<dyn Sink>>,
-}
-
-/// A lab that is up: one entry of `lab status --format json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Up {
-    /// Its name.
-    pub name: String,
-    /// Where it runs.
-    pub kind: EnvironmentKind,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// The process that holds it.
-    pub supervisor_pid: u32,
-    /// Its run.
-    pub run: String,
-    /// Its services.
-    pub services: Vec<ServiceUp>,
-    /// Their backing services.
-    pub backing: Vec<BackingUp>,
-}
-
-/// One service.
-#[derive(Debug, Clone, Serialize)]
-pub struct ServiceUp {
-    /// Its name.
-    pub name: String,
-    /// Its front door; None where the door could not be opened.
-    pub url: Option<String>,
-    /// Its replicas.
-    pub replicas: Replicas,
-}
-
-/// Replicas, wanted and there.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Replicas {
-    /// Wanted.
-    pub desired: u32,
-    /// Ready.
-    pub ready: u32,
-}
-
-/// One backing service.
-#[derive(Debug, Clone, Serialize)]
-pub struct BackingUp {
-    /// `store of user-service`.
-    pub name: String,
-    /// `sqlite`.
-    pub engine: String,
-    /// `real`, `compatible`, `embedded`.
-    pub fidelity: String,
-    /// Where it is, if it can be reached at all.
-    pub address: Option<String>,
 }
 
 impl Hold {
@@ -193,14 +141,24 @@ impl Holding {
 
     /// Answers questions until one of them, or the user, ends it.
     async fn answer(&self, doors: &[Door], ready: impl FnOnce(&Up) + Send) -> Result<(), RunError> {
+        let stage = Stage { environment: Arc::clone(&self.environment), spec: Arc::new(self.info.spec.clone()) };
+        let (_helm, helm) = watch::channel(Helm { stage: Some(stage.clone()), load: Wheel::Generators });
+        let desk = Desk {
+            info: Arc::new(self.info.clone()),
+            name: self.name.clone(),
+            events: self.events.clone(),
+            interrupt: self.interrupt.clone(),
+            helm,
+            doors: doors.iter().map(|(name, door)| (*name, door.address())).collect(),
+        };
         let mut questions = supervisor::listen(&self.folder).map_err(|source| self.no_socket(source))?;
-        ready(&self.up(doors).await?);
+        ready(&desk.up(&stage).await?);
         while let Some(Some(question)) = self.interrupt.or(1, questions.recv()).await {
-            if question.ask == Ask::Down {
+            if matches!(question.ask, Ask::Down | Ask::Stop) {
                 question.reply(&Reply::Accepted).await;
                 return Ok(());
             }
-            let reply = self.reply(&question, doors).await;
+            let reply = desk.reply(&question.ask).await;
             question.reply(&reply).await;
         }
         Ok(())
@@ -209,26 +167,6 @@ impl Holding {
     fn no_socket(&self, source: io::Error) -> EnvError {
         let doing = format!("listen at {}", supervisor::socket_path(&self.folder).display());
         EnvError::System { doing, source }
-    }
-
-    async fn reply(&self, question: &Question, doors: &[Door]) -> Reply {
-        let done = match &question.ask {
-            Ask::Status => match self.up(doors).await {
-                Ok(up) => match serde_json::to_value(up) {
-                    Ok(environment) => return Reply::Status { environment },
-                    Err(error) => Err(error.to_string()),
-                },
-                Err(error) => Err(chain(&error)),
-            },
-            Ask::Scale { workload, replicas } => {
-                self.environment.scale(workload, *replicas, "user").await.map_err(|e| chain(&e.into()))
-            }
-            Ask::Down => Ok(()),
-        };
-        match done {
-            Ok(()) => Reply::Accepted,
-            Err(why) => Reply::Refused { why },
-        }
     }
 
     async fn open_doors(&self) -> Result<Vec<Door>, RunError> {
@@ -240,50 +178,6 @@ impl Holding {
         }
         Ok(doors)
     }
-
-    async fn up(&self, doors: &[Door]) -> Result<Up, RunError> {
-        let spec = &self.info.spec;
-        let mut services = Vec::new();
-        for name in spec.services.names() {
-            let desired = self.environment.wanted(name).await?;
-            let ready = self.environment.endpoints(name)?.borrow().len();
-            let door: Option<SocketAddr> = doors.iter().find(|(n, _)| *n == name).map(|(_, door)| door.address());
-            services.push(ServiceUp {
-                name: name.to_owned(),
-                url: door.map(|address| format!("http://{address}")),
-                replicas: Replicas { desired, ready: u32::try_from(ready).unwrap_or(u32::MAX) },
-            });
-        }
-        Ok(Up {
-            name: self.name.clone(),
-            kind: self.environment.kind(),
-            since: self.info.started_at.clone(),
-            supervisor_pid: std::process::id(),
-            run: self.info.run.clone(),
-            services,
-            backing: backing(spec),
-        })
-    }
 }
 
 type Door = (&'static str, FrontDoor);
-
-/// The backing services of a spec. Embedded ones have no address.
-fn backing(spec: &Spec) -> Vec<BackingUp> {
-    let mut all = Vec::new();
-    let mut push = |name: &str, engine: &str| {
-        let (name, engine, fidelity) = (name.to_owned(), engine.to_owned(), "embedded".to_owned());
-        all.push(BackingUp { name, engine, fidelity, address: None });
-    };
-    if let Some(user) = &spec.services.user_service {
-        push("store of user-service", user.store.name());
-        if user.create == CreateMode::Queued {
-            push("queue of user-service", user.queue.name());
-        }
-    }
-    if let Some(message) = &spec.services.message_service {
-        push("store of message-service", message.store.name());
-        push("queue of message-service", message.queue.name());
-    }
-    all
-}

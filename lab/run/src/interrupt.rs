@@ -43,6 +43,15 @@ impl Interrupt {
         self.count()
     }
 
+    /// A request to stop that counts only when it is the first: who asks by message may ask twice.
+    pub fn raise_once(&self) {
+        self.asked.send_if_modified(|asked| {
+            let first = asked.count == 0;
+            asked.count += u32::from(first);
+            first
+        });
+    }
+
     /// The budget is used up: drain and report, never more, and not in the user's name.
     pub fn budget_used_up(&self) {
         self.asked.send_modify(|asked| asked.over_budget = true);
@@ -95,6 +104,15 @@ impl Interrupt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_by_message_never_tears_down() {
+        let interrupt = Interrupt::new();
+        interrupt.raise_once();
+        interrupt.raise_once();
+        assert_eq!(interrupt.count(), 1);
+        assert_eq!(interrupt.raise(), 2);
+    }
 
     #[tokio::test]
     async fn a_used_up_budget_reaches_the_first_level_only_and_is_no_request_of_the_user() {

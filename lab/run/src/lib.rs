@@ -4,6 +4,7 @@
 mod autoscaler;
 mod clock;
 mod conductor;
+mod desk;
 mod down;
 mod drive;
 mod error;
@@ -17,13 +18,16 @@ mod observe;
 mod prepare;
 mod run;
 mod run_dir;
+mod steer;
 mod supervisor;
 mod trial;
+mod up;
 
 pub use conductor::Sink;
 pub use error::RunError;
-pub use hold::{Hold, Up};
+pub use hold::Hold;
 pub use interrupt::Interrupt;
 pub use run::{Finished, Maker, MakerRequest, Run};
 pub use run_dir::{RunDir, RunDirError, list_runs};
-pub use supervisor::{Ask, Reply, ask};
+pub use supervisor::{Ask, Reply, ask, socket_path};
+pub use up::{BackingUp, Replicas, ServiceUp, Up};

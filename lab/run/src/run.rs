@@ -1,18 +1,22 @@
 //! A whole run: every trial of a plan, one after the other, into one journal.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lab_core::event::{Kind, Outcome, RunInfo};
 use lab_core::spec::Spec;
 use lab_env::{Environment, EventSink};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::RunClock;
 use crate::conductor::{Conductor, Sink};
+use crate::desk::{self, Desk, Helm, Stage, Wheel};
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
 use crate::run_dir::RunDir;
+use crate::supervisor;
 use crate::trial::{Ended, Trial, tell};
 
 /// What an environment is made from.
@@ -37,6 +41,8 @@ pub struct Run {
     pub info: RunInfo,
     /// Where it is written.
     pub dir: RunDir,
+    /// Its lab's folder, where its socket is; None: it cannot be steered from outside.
+    pub folder: Option<PathBuf>,
     /// Makes environments.
     pub make: Maker,
     /// The user's wish to stop.
@@ -68,8 +74,16 @@ impl Run {
         let conductor = Conductor::start(&self.dir.journal(), clock, self.sinks)?;
         let events = conductor.events.clone();
         let announcing = tokio::spawn(self.interrupt.clone().announce(events.clone()));
-        let trials =
-            Trials { info: self.info, dir: self.dir, make: self.make, interrupt: self.interrupt, clock, events };
+        let trials = Trials {
+            info: self.info,
+            dir: self.dir,
+            folder: self.folder,
+            make: self.make,
+            interrupt: self.interrupt,
+            clock,
+            events,
+            helm: watch::Sender::default(),
+        };
         let finished = trials.run().await;
         announcing.abort();
         conductor.finish().await?;
@@ -80,15 +94,18 @@ impl Run {
 struct Trials {
     info: RunInfo,
     dir: RunDir,
+    folder: Option<PathBuf>,
     make: Maker,
     interrupt: Interrupt,
     clock: RunClock,
     events: EventSink,
+    helm: watch::Sender<Helm>,
 }
 
 impl Trials {
     async fn run(self) -> Result<Finished, RunError> {
         tell(&self.events, Kind::RunStarted(Box::new(self.info.clone()))).await?;
+        let desk = self.open_desk().await?;
         let wall = self.info.spec.budget.wall;
         let deadline = Instant::now() + wall.to_duration();
         let mut finished =
@@ -114,8 +131,34 @@ impl Trials {
                 break;
             }
         }
+        if let Some(desk) = desk {
+            // A remark after the run's end would be the run's last event.
+            desk.close().await;
+        }
         tell(&self.events, Kind::RunEnded { outcome: finished.outcome }).await?;
         Ok(finished)
+    }
+
+    /// Where the run is steered from. It goes on without one.
+    async fn open_desk(&self) -> Result<Option<desk::Open>, RunError> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let desk = Desk {
+            info: Arc::new(self.info.clone()),
+            name: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            events: self.events.clone(),
+            interrupt: self.interrupt.clone(),
+            helm: self.helm.subscribe(),
+            doors: Vec::new(),
+        };
+        match desk.open(folder) {
+            Ok(open) => Ok(Some(open)),
+            Err(error) => {
+                let at = supervisor::socket_path(folder);
+                let text = format!("this run cannot be steered: cannot listen at {}: {error}", at.display());
+                tell(&self.events, Kind::Warning { text }).await?;
+                Ok(None)
+            }
+        }
     }
 
     /// Past the deadline it asks the trial to drain and report; it never ends by itself, the trial does.
@@ -136,6 +179,8 @@ impl Trials {
         let spec = variant.map_or(&self.info.spec, |v| &v.spec);
         let request = MakerRequest { spec, lab: self.dir.id().to_owned(), run: &self.dir, events: self.events.clone() };
         let environment = (self.make)(request)?;
+        let stage = Stage { environment: Arc::clone(&environment), spec: Arc::new(spec.clone()) };
+        self.helm.send_replace(Helm { stage: Some(stage), load: Wheel::Nobody });
         let trial = Trial {
             clock: self.clock,
             events: self.events.clone(),
@@ -144,8 +189,11 @@ impl Trials {
             spec: spec.clone(),
             info,
             run: self.dir.id().to_owned(),
+            helm: self.helm.clone(),
         };
-        Ok(trial.run().await)
+        let ended = trial.run().await;
+        self.helm.send_replace(Helm::default());
+        Ok(ended)
     }
 }
 
@@ -170,7 +218,7 @@ mod tests {
             host: HostInfo::default(),
         };
         let make: Maker = Arc::new(|_| Err(RunError::NoGenerator));
-        Run { info, dir, make, interrupt: Interrupt::new(), sinks: Vec::new() }
+        Run { info, dir, folder: None, make, interrupt: Interrupt::new(), sinks: Vec::new() }
     }
 
     #[tokio::test]
@@ -183,5 +231,18 @@ mod tests {
         assert!(matches!(finished.error, Some(RunError::NoGenerator)));
         let text = std::fs::read_to_string(journal).expect("a journal");
         assert!(text.lines().last().is_some_and(|line| line.contains("run-ended")), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_run_without_its_socket_says_so_and_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut run = run(folder.path(), 1);
+        run.folder = Some(folder.path().join("x".repeat(120)));
+        let journal = run.dir.journal();
+        assert!(matches!(run.run().await.expect("a result").error, Some(RunError::NoGenerator)));
+        let text = std::fs::read_to_string(journal).expect("a journal");
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("run-started") && lines[2].contains("cannot be steered"), "{text}");
+        assert!(lines.last().is_some_and(|line| line.contains("run-ended")), "{text}");
     }
 }

@@ -1,9 +1,12 @@
-//! How a lab that is up is spoken to: one JSON line in, one JSON line out, over a private Unix socket in the lab's folder.
+//! How a lab that is up, or an experiment that runs, is spoken to: one JSON line in, one JSON line out, over a private Unix socket
+//! in the lab's folder. What is done about it is in `steer`, `hold` and `desk`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lab_core::control::LoadChange;
+use lab_core::unit::RunTime;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,13 +22,13 @@ const MAX_LINE: u64 = 64 * 1024;
 /// How long a supervisor may take to answer; `down` answers before it begins.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// What is asked of a supervisor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is asked of whoever has a lab up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Ask {
     /// What is up.
     Status,
-    /// Take everything down and end.
+    /// Take everything down and end. An experiment stops, as by `stop`.
     Down,
     /// Set a workload's wanted replicas.
     Scale {
@@ -33,6 +36,34 @@ pub enum Ask {
         workload: String,
         /// How many.
         replicas: u32,
+    },
+    /// Change the load that is being driven: rate, mix, connections, pause. When it is in force is decided by who drives it.
+    Load {
+        /// What is different from then on; `from_ns` and `share` are not the caller's.
+        change: LoadChange,
+    },
+    /// End the present phase of the load; the next one begins.
+    SkipPhase,
+    /// Kill a replica without warning.
+    Kill {
+        /// The replica.
+        replica: String,
+    },
+    /// Finish what is in flight, report, take everything down. Asked again it changes nothing.
+    Stop,
+    /// Keep a remark.
+    Note {
+        /// The sentence, at most 1,000 bytes.
+        text: String,
+    },
+    /// Note that what a dashboard showed was kept.
+    Still {
+        /// The instant that was shown.
+        at: RunTime,
+        /// Width and height in cells.
+        size: (u16, u16),
+        /// Paths inside the run's folder.
+        files: Vec<String>,
     },
 }
 
@@ -45,7 +76,7 @@ pub enum Reply {
         /// The entry.
         environment: serde_json::Value,
     },
-    /// It will be done.
+    /// It is done, or will be.
     Accepted,
     /// It will not be done.
     Refused {
@@ -218,6 +249,24 @@ mod tests {
         assert!(!socket_path(folder.path()).exists());
         let error = listen(&folder.path().join("x".repeat(100))).expect_err("too long");
         assert!(error.to_string().contains("LAB_HOME"), "{error}");
+    }
+
+    #[test]
+    fn questions_are_plain_json() {
+        let change = LoadChange { rate: Some(800.0), ..LoadChange::default() };
+        let table = [
+            (Ask::Load { change }, r#"{"ask":"load","change":{"rate":800.0}}"#),
+            (Ask::SkipPhase, r#"{"ask":"skip-phase"}"#),
+            (Ask::Kill { replica: "user-service-1".to_owned() }, r#"{"ask":"kill","replica":"user-service-1"}"#),
+            (
+                Ask::Still { at: RunTime(7), size: (80, 24), files: vec!["stills/1.txt".to_owned()] },
+                r#"{"ask":"still","at":7,"size":[80,24],"files":["stills/1.txt"]}"#,
+            ),
+        ];
+        for (ask, text) in table {
+            assert_eq!(serde_json::to_string(&ask).expect("JSON"), text);
+            assert_eq!(serde_json::from_str::<Ask>(text).expect("a question"), ask);
+        }
     }
 
     #[tokio::test]

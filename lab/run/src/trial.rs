@@ -9,12 +9,13 @@ use lab_core::spec::{CreateMode, Spec, Target};
 use lab_core::templates;
 use lab_core::unit::Span;
 use lab_env::{Environment, EventSink, Seen};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::autoscaler;
 use crate::clock::RunClock;
+use crate::desk::{Helm, Wheel};
 use crate::down::down;
 use crate::drive::{Drive, Driven};
 use crate::error::{RunError, chain};
@@ -24,6 +25,8 @@ use crate::prepare;
 
 /// Samples that an autoscaler may be behind.
 const SAMPLES_KEPT: usize = 256;
+/// Changes of the load that may wait for who drives it.
+const TURNS: usize = 8;
 /// Longest wait for a queue to run empty after the load.
 const QUEUE_DRAIN: Duration = Duration::from_secs(30);
 /// Longest wait for watchers and autoscalers to end.
@@ -47,6 +50,8 @@ pub struct Trial {
     pub info: TrialInfo,
     /// Names the run in plans and keys.
     pub run: String,
+    /// Where it says who drives its load.
+    pub helm: watch::Sender<Helm>,
 }
 
 /// How a trial ended.
@@ -133,16 +138,21 @@ impl Trial {
         step.end().await?;
 
         let step = Step::begin(&self.events, StepName::Drive).await?;
+        let (wheel, turns) = mpsc::channel(TURNS);
         let drive = Drive {
             clock: self.clock,
             events: self.events.clone(),
             interrupt: self.interrupt.clone(),
             generators: self.environment.generators(),
             samples: attendants.samples.clone(),
+            turns,
         };
         let plan = templates::load_plan(&self.spec, &format!("{}.{}", self.run, self.info.trial), self.info.seed)
             .ok_or(RunError::NoGenerator)?;
-        let driven = drive.run(plan).await?;
+        self.helm.send_modify(|helm| helm.load = Wheel::Driver(wheel));
+        let driven = drive.run(plan).await;
+        self.helm.send_modify(|helm| helm.load = Wheel::Nobody);
+        let driven = driven?;
         step.end().await?;
 
         let step = Step::begin(&self.events, StepName::Drain).await?;

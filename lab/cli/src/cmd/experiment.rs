@@ -36,6 +36,7 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
     let run = Run {
         info,
         dir: dir.clone(),
+        folder: Some(settings.lab(&lab_name(dir.id()))),
         make: maker(&settings),
         interrupt: interrupt.clone(),
         sinks: vec![Box::new(Plain::new())],

@@ -1,0 +1,123 @@
+//! What `lab status` tells of one lab: its services with their replicas and addresses, and what stands behind them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lab_core::event::RunInfo;
+use lab_core::spec::{CreateMode, EnvironmentKind, Spec};
+use lab_env::{EnvError, Environment};
+use serde::Serialize;
+
+use crate::error::RunError;
+
+/// A lab that is up: one entry of `lab status --format json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Up {
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub kind: EnvironmentKind,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// The process that holds it.
+    pub supervisor_pid: u32,
+    /// Its run.
+    pub run: String,
+    /// It takes questions that change it, see [`Ask`](crate::Ask).
+    pub steerable: bool,
+    /// Its services.
+    pub services: Vec<ServiceUp>,
+    /// Their backing services.
+    pub backing: Vec<BackingUp>,
+}
+
+/// One service.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceUp {
+    /// Its name.
+    pub name: String,
+    /// Its front door; None where the door could not be opened.
+    pub url: Option<String>,
+    /// Its replicas.
+    pub replicas: Replicas,
+}
+
+/// Replicas, wanted and there.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Replicas {
+    /// Wanted.
+    pub desired: u32,
+    /// Ready.
+    pub ready: u32,
+}
+
+/// One backing service.
+#[derive(Debug, Clone, Serialize)]
+pub struct BackingUp {
+    /// `store of user-service`.
+    pub name: String,
+    /// `sqlite`.
+    pub engine: String,
+    /// `real`, `compatible`, `embedded`.
+    pub fidelity: String,
+    /// Where it is, if it can be reached at all.
+    pub address: Option<String>,
+}
+
+impl Up {
+    /// What is up now. `doors` are the front doors by service; workloads that are not deployed are left out.
+    ///
+    /// # Errors
+    /// The environment cannot tell.
+    pub async fn now(
+        name: &str,
+        info: &RunInfo,
+        (environment, spec): (&Arc<dyn Environment>, &Spec),
+        doors: &[(&str, SocketAddr)],
+    ) -> Result<Self, RunError> {
+        let mut services = Vec::new();
+        for service in spec.services.names() {
+            let desired = match environment.wanted(service).await {
+                Err(EnvError::NoSuchWorkload(_)) => continue,
+                desired => desired?,
+            };
+            let ready = environment.endpoints(service)?.borrow().len();
+            let door = doors.iter().find(|(of, _)| *of == service);
+            services.push(ServiceUp {
+                name: service.to_owned(),
+                url: door.map(|(_, address)| format!("http://{address}")),
+                replicas: Replicas { desired, ready: u32::try_from(ready).unwrap_or(u32::MAX) },
+            });
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            kind: environment.kind(),
+            since: info.started_at.clone(),
+            supervisor_pid: std::process::id(),
+            run: info.run.clone(),
+            steerable: true,
+            services,
+            backing: backing(spec),
+        })
+    }
+}
+
+/// The backing services of a spec. Embedded ones have no address.
+fn backing(spec: &Spec) -> Vec<BackingUp> {
+    let mut all = Vec::new();
+    let mut push = |name: &str, engine: &str| {
+        let (name, engine, fidelity) = (name.to_owned(), engine.to_owned(), "embedded".to_owned());
+        all.push(BackingUp { name, engine, fidelity, address: None });
+    };
+    if let Some(user) = &spec.services.user_service {
+        push("store of user-service", user.store.name());
+        if user.create == CreateMode::Queued {
+            push("queue of user-service", user.queue.name());
+        }
+    }
+    if let Some(message) = &spec.services.message_service {
+        push("store of message-service", message.store.name());
+        push("queue of message-service", message.queue.name());
+    }
+    all
+}
