@@ -128,6 +128,24 @@ impl RunDir {
         let written = serde_json::to_vec_pretty(info).map_err(io::Error::other).and_then(|text| fs::write(&path, text));
         written.map_err(|source| RunDirError::Io { doing: "write", path, source })
     }
+
+    /// Keeps what a dashboard showed under `stills/`: one file an ending. Returns their paths inside the run's folder.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_still(&self, name: &str, texts: &[(&str, &str)]) -> Result<Vec<String>, RunDirError> {
+        let folder = self.path.join("stills");
+        let failed = |doing, path: &Path, source| RunDirError::Io { doing, path: path.to_owned(), source };
+        fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+        let mut files = Vec::new();
+        for (end, text) in texts {
+            let file = format!("stills/{name}.{end}");
+            let path = self.path.join(&file);
+            fs::write(&path, text).map_err(|source| failed("write", &path, source))?;
+            files.push(file);
+        }
+        Ok(files)
+    }
 }
 
 fn unknown(root: &Path, wanted: &str) -> RunDirError {
