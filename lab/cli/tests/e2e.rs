@@ -4,6 +4,8 @@
 mod bench;
 #[path = "e2e/experiment.rs"]
 mod experiment;
+#[path = "e2e/steer.rs"]
+mod steer;
 #[path = "e2e/stop.rs"]
 mod stop;
 #[path = "e2e/up.rs"]

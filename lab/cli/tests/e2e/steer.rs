@@ -1,0 +1,177 @@
+//! A run that is steered by hand while it goes on, over the socket in its lab's folder.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bench::{Bench, Running, until};
+use super::experiment::events;
+
+/// Phases that are far too long to wait for, and a last one that is not.
+const STEERED: &str = "\
+question: Can this be steered?
+services:
+  user-service: { store: sqlite, work: { create: 1ms, get: 500us }, replicas: 2 }
+load:
+  target: user-service
+  prepare: 5
+  phases:
+    - { name: first, rate: 50/s, for: 10m }
+    - { name: second, rate: 50/s, for: 10m }
+    - { name: last, rate: 50/s, for: 3s }
+expect: [ 'errors < 50%' ]
+budget: { wall: 30m }
+";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A run under way, its socket, and what it has written.
+struct Steered<'b> {
+    bench: &'b Bench,
+    lab: Running,
+    socket: PathBuf,
+}
+
+impl<'b> Steered<'b> {
+    fn start(bench: &'b Bench) -> Self {
+        let spec = bench.spec("steered.yaml", STEERED);
+        let lab = bench.start(&["experiment", &spec, "--plain"]);
+        let found = || {
+            let labs = std::fs::read_dir(bench.path().join("home/labs")).ok()?;
+            labs.filter_map(|lab| Some(lab.ok()?.path().join("supervisor.sock"))).find(|socket| socket.exists())
+        };
+        let socket = until(PATIENCE, found).unwrap_or_else(|| panic!("no socket: {}", lab.said()));
+        Self { bench, lab, socket }
+    }
+
+    fn ask(&self, question: &Value) -> Value {
+        let mut stream = UnixStream::connect(&self.socket).expect("somebody listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a deadline");
+        stream.write_all(format!("{question}\n").as_bytes()).expect("asked");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("an answer");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    fn accepts(&self, question: &Value) {
+        assert_eq!(self.ask(question), json!({ "reply": "accepted" }), "{question}: {}", self.lab.said());
+    }
+
+    fn refuses(&self, question: &Value, why: &str) {
+        let answer = self.ask(question);
+        assert!(answer["why"].as_str().is_some_and(|said| said.contains(why)), "{question}: {answer}");
+    }
+
+    /// Waits for an event and returns it. A line that is being written is not looked at yet.
+    fn wait(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let found = || {
+            let run = self.bench.run_dir()?;
+            let text = std::fs::read_to_string(run.join("events.ndjson")).ok()?;
+            let whole = text.get(..=text.rfind('\n')?)?;
+            events(whole).into_iter().find(|event| is(event))
+        };
+        until(PATIENCE, found).unwrap_or_else(|| panic!("no {what}: {}", self.lab.said()))
+    }
+}
+
+fn is(kind: &str, key: &str, value: &str) -> impl Fn(&Value) -> bool {
+    let (kind, key, value) = (kind.to_owned(), key.to_owned(), value.to_owned());
+    move |event| event["kind"] == kind.as_str() && event[&key] == value.as_str()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// Requests offered in one phase of a sample.
+fn offered(sample: &Value, phase: u64) -> u64 {
+    let phases = sample["phases"].as_array().into_iter().flatten();
+    phases.filter(|p| p["phase"] == phase).map(|p| number(&p["counts"]["offered"])).sum()
+}
+
+#[test]
+fn a_run_is_steered_and_says_so() {
+    let bench = Bench::new();
+    let mut run = Steered::start(&bench);
+    let first = run.wait("sample", |event| event["kind"] == "sample");
+    let status = run.ask(&json!({ "ask": "status" }));
+    assert_eq!(status["environment"]["steerable"], true, "{status}");
+    assert_eq!(status["environment"]["services"][0]["replicas"]["ready"], 2, "{status}");
+    run.refuses(&json!({ "ask": "load", "change": {} }), "nothing to change");
+    run.refuses(&json!({ "ask": "load", "change": { "mix": { "nosuch": 1.0 } } }), "nosuch");
+    run.refuses(&json!({ "ask": "kill", "replica": "user-service-9" }), "there is no replica");
+
+    assert!(offered(&first, 0) < 110, "50 a second are planned: {first}");
+    run.accepts(&json!({ "ask": "load", "change": { "rate": 300.0 } }));
+    let changed = run.wait("change", |event| event["kind"] == "load-changed");
+    let from = number(&changed["change"]["from_ns"]);
+    run.wait("faster second", |event| event["kind"] == "sample" && offered(event, 0) > 200);
+    run.accepts(&json!({ "ask": "load", "change": { "rate": -1.0 } }));
+
+    run.accepts(&json!({ "ask": "kill", "replica": "user-service-1" }));
+    let killed = number(&run.wait("fault", is("fault", "replica", "user-service-1"))["n"]);
+    let died = |event: &Value| is("replica-stopped", "replica", "user-service-1")(event) && event["expected"] == false;
+    run.wait("death", died);
+    let new = |event: &Value| is("replica-ready", "workload", "user-service")(event) && number(&event["n"]) > killed;
+    run.wait("replacement", new);
+
+    run.accepts(&json!({ "ask": "note", "text": "now the next phase" }));
+    run.accepts(&json!({ "ask": "skip-phase" }));
+    run.wait("second phase", is("phase-started", "name", "second"));
+    run.accepts(&json!({ "ask": "skip-phase" }));
+    assert_eq!(run.lab.ends_within(PATIENCE), Some(0), "{}", run.lab.said());
+    assert!(!run.socket.exists() && bench.processes().is_empty(), "something stays");
+    journal_tells(&events(&bench.journal()), from);
+    report_tells(&bench);
+}
+
+/// The journal holds what was done, at the instants at which it took effect.
+fn journal_tells(events: &[Value], rate_from: u64) {
+    let one = |is: &dyn Fn(&Value) -> bool| events.iter().find(|event| is(event)).expect("an event").clone();
+    let zero = number(&one(&|e| e["kind"] == "load-started")["at"]);
+    let skips: Vec<u64> = events
+        .iter()
+        .filter(|e| e["kind"] == "load-changed" && e["change"]["skip"] == true && e["by"] == "user")
+        .map(|e| zero + number(&e["change"]["from_ns"]))
+        .collect();
+    let bound = |kind, name| number(&one(&is(kind, "name", name))["at"]);
+    assert_eq!(skips, [bound("phase-ended", "first"), bound("phase-ended", "second")]);
+    assert_eq!(skips, [bound("phase-started", "second"), bound("phase-started", "last")]);
+    assert_eq!(bound("phase-ended", "last"), skips[1] + 3_000_000_000);
+    assert!(events.iter().any(|e| e["kind"] == "note" && e["text"] == "now the next phase" && e["src"] == "user"));
+
+    let samples: Vec<&Value> = events.iter().filter(|e| e["kind"] == "sample").collect();
+    // The present second may hold a little of what is faster: samples are cut by each generator's own turn.
+    let before = samples.iter().filter(|s| number(&s["to_ns"]) <= rate_from && number(&s["seq"]) > 1);
+    assert!(before.clone().all(|s| offered(s, 0) < 110), "faster before it was asked for");
+    let last: u64 = samples.iter().map(|s| offered(s, 2)).sum();
+    assert!((90..=210).contains(&last), "150 requests were planned for the last phase, {last} were offered");
+    let after = samples.iter().filter(|s| zero + number(&s["from_ns"]) > skips[0]);
+    assert!(after.clone().all(|s| offered(s, 0) == 0), "something of a phase is intended after its end");
+}
+
+/// It is no longer the trial of the spec, and the report says why.
+fn report_tells(bench: &Bench) {
+    let run = bench.run_dir().expect("a run");
+    let summary = std::fs::read_to_string(run.join("summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(summary["validity"], "suspect", "{summary}");
+    let report = std::fs::read_to_string(run.join("report.md")).expect("a report");
+    for said in ["(rate, skipped phase)", "user-service-1 was killed by hand"] {
+        assert!(report.contains(said), "`{said}` is not in {report}");
+    }
+}
+
+#[test]
+fn a_stop_by_message_drains_and_reports() {
+    let bench = Bench::new();
+    let mut run = Steered::start(&bench);
+    run.wait("sample", |event| event["kind"] == "sample");
+    run.accepts(&json!({ "ask": "stop" }));
+    assert_eq!(run.lab.ends_within(PATIENCE), Some(130), "{}", run.lab.said());
+    let events = events(&bench.journal());
+    assert!(events.iter().any(|e| e["kind"] == "sample" && e["last"] == true), "not drained");
+    assert_eq!(events.last().expect("events")["kind"], "run-ended");
+}
