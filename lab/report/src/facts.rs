@@ -2,6 +2,7 @@
 
 mod environment;
 mod limits;
+mod notes;
 mod trial;
 
 pub(crate) use trial::picture_name;
@@ -36,7 +37,7 @@ pub(crate) struct Facts {
     trials: Vec<trial::Facts>,
     environment: environment::Facts,
     warnings: Vec<Remark>,
-    notes: Vec<Remark>,
+    notes: Vec<notes::Note>,
     left_behind: Vec<LeftBehind>,
     limits: Vec<String>,
     change: Vec<(String, String, String)>,
@@ -120,7 +121,7 @@ impl Facts {
             trials: trial::facts(model),
             environment: environment::Facts::of(model),
             warnings: remarks(&model.warnings),
-            notes: remarks(&model.notes),
+            notes: notes::notes(model),
             left_behind: left_behind(model),
             limits: limits::limits(model),
             change: limits::what_would_change(model),

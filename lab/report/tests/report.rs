@@ -3,6 +3,7 @@
 use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
 use lab_core::model::Model;
+use lab_core::unit::Span;
 use lab_report::{Report, write};
 use proptest::prelude::*;
 
@@ -150,6 +151,32 @@ fn text_from_outside_cannot_become_markup() {
     let header = text.lines().find(|l| l.starts_with("| check ")).expect("a table").matches('|').count();
     let row = text.lines().find(|l| l.starts_with("| ledger")).expect("a row").replace("\\|", "").matches('|').count();
     assert_eq!(header, row, "no cell was split");
+}
+
+#[test]
+fn notes_and_stills_stand_at_their_time_with_links_to_their_files() {
+    let mut events = short().events();
+    assert!(!report(&events).markdown.contains("still:"));
+    let load = events.iter().position(|e| matches!(e.kind, Kind::LoadStarted { .. })).expect("load");
+    let at = events[load].t.plus(Span::from_millis(1_500));
+    let files = ["stills/1.svg", "stills/a [b].txt", "../../outside"].map(str::to_owned).to_vec();
+    let still = Kind::Still { at, size: (100, 30), files };
+    let note = Kind::Note { text: "the step <b>".to_owned() };
+    for (t, kind) in [(at, still), (events[load].t.plus(Span::from_millis(500)), note)] {
+        events.insert(load + 1, Event { t, kind, ..events[load].clone() });
+    }
+    events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+    let text = report(&events).markdown;
+    let remarks = text.split("## Remarks").nth(1).and_then(|rest| rest.split("## ").next()).expect("remarks");
+    let lines: Vec<&str> = remarks.lines().filter(|line| line.starts_with("- ")).collect();
+    assert_eq!(
+        lines,
+        [
+            "- 0:00.5 since load began, note: the step &lt;b&gt;",
+            "- 0:01.5 since load began, still: [stills/1.svg](stills/1.svg), [stills/a \\[b\\].txt](stills/a%20%5Bb%5D.txt), \
+             ../../outside",
+        ]
+    );
 }
 
 #[test]
