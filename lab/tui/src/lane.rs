@@ -10,6 +10,8 @@ mod load;
 mod replicas;
 mod seen;
 
+use std::cmp::Ordering;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -51,6 +53,11 @@ pub trait Lane: Sync {
 
     /// Such a number with its unit.
     fn tell(&self, number: f64) -> String;
+
+    /// Whether a higher number is better ([`Ordering::Greater`]) or a lower one; None: neither.
+    fn better(&self) -> Option<Ordering> {
+        None
+    }
 }
 
 /// All lanes, from top to bottom.
