@@ -1,10 +1,83 @@
 //! The last row: keys that work now, a message, or where a still comes from; and the lanes that had no room.
 
+use lab_core::unit::RunTime;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::Footer;
+use super::header::strip;
+use super::{Footer, Hint};
+use crate::canvas;
+use crate::look::Role;
 use crate::scene::Scene;
 
-/// Draws it.
-pub fn draw(_scene: &Scene<'_>, _footer: Footer<'_>, _dropped: &[&str], _area: Rect, _buf: &mut Buffer) {}
+/// Draws it. A message comes before everything, then what is not shown, then the keys.
+pub fn draw(scene: &Scene<'_>, footer: Footer<'_>, dropped: &[&str], area: Rect, buf: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let look = scene.look;
+    let missing = if dropped.is_empty() { String::new() } else { format!("not shown: {}", dropped.join(", ")) };
+    let needs = canvas::width(&missing).saturating_add(2);
+    let room = |taken: u16| !missing.is_empty() && area.width.saturating_sub(taken) >= needs;
+    let taken = match footer {
+        Footer::Message(text) => strip::put(buf, area, area.left(), 0, text, look, look.style(Role::Open)),
+        Footer::Source => strip::put(buf, area, area.left(), 0, &source(scene), look, look.style(Role::Dim)),
+        Footer::Hints(hints) => {
+            // At least half of the row belongs to the keys.
+            let width = if room(area.width / 2) { area.width - needs } else { area.width };
+            keys(scene, hints, Rect { width, ..area }, buf)
+        }
+    };
+    if room(taken - area.left()) {
+        canvas::put_right(buf, area, 0, &missing, look.style(Role::Dim));
+    }
+}
+
+/// Keys as far as there is room for a whole one.
+fn keys(scene: &Scene<'_>, hints: &[Hint], area: Rect, buf: &mut Buffer) -> u16 {
+    let look = scene.look;
+    let mut x = area.left();
+    for hint in hints {
+        let gap = if x > area.left() { 2 } else { 0 };
+        let (key, does) = (strip::clean(look, &hint.keys), strip::clean(look, &hint.does));
+        let width = canvas::width(&key).saturating_add(canvas::width(&does)).saturating_add(1 + gap);
+        if width > area.right().saturating_sub(x) {
+            break;
+        }
+        x = strip::put(buf, area, x + gap, 0, &key, look, look.style(Role::Key));
+        x = strip::put(buf, area, x + 1, 0, &does, look, look.style(Role::Dim));
+    }
+    x
+}
+
+/// The run and the instant, as `lab frame` takes them: `run 2026-11-24-1530-autoscale-users-k3f at run:81.25s`.
+fn source(scene: &Scene<'_>) -> String {
+    let at = exact(scene.now);
+    scene.model.run.as_ref().map_or_else(|| format!("at {at}"), |run| format!("run {} at {at}", run.run))
+}
+
+/// Seconds to the nanosecond, without zeros at the end.
+fn exact(at: RunTime) -> String {
+    let (seconds, rest) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
+    let text = format!("run:{seconds}.{rest:09}");
+    format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_written_exactly_and_short() {
+        let table = [
+            (0, "run:0s"),
+            (81_250_000_000, "run:81.25s"),
+            (100_000_000_000, "run:100s"),
+            (1_000_000_001, "run:1.000000001s"),
+            (u64::MAX, "run:18446744073.709551615s"),
+        ];
+        for (ns, text) in table {
+            assert_eq!(exact(RunTime(ns)), text);
+        }
+    }
+}

@@ -1,11 +1,58 @@
 //! Lines of the replicas' logs up to the shown instant.
 
+use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::Logs;
+use super::header::strip;
+use super::news::{Filter, Times, Window, nothing, title};
+use super::{LogLine, Logs};
+use crate::canvas;
+use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::View;
 
-/// Draws it.
-pub fn draw(_scene: &Scene<'_>, _view: &View, _logs: &Logs, _area: Rect, _buf: &mut Buffer) {}
+/// Widest name of a replica.
+const NAME: u16 = 24;
+
+/// Draws it: the newest at the bottom. What was read and is not kept is said.
+pub fn draw(scene: &Scene<'_>, view: &View, logs: &Logs, area: Rect, buf: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let wanted = Filter::of(&view.filter);
+    let takes = |line: &&LogLine| wanted.takes(&line.text) || wanted.takes(&line.replica);
+    let found: Vec<&LogLine> = logs.lines.iter().filter(|line| line.at <= scene.now).filter(takes).collect();
+    let window = Window::of(found.len(), view.scroll, area.height - 1);
+    let plain = |n: u64| strip::plain(scene.look, &words::count(n)).into_owned();
+    let plural = if logs.read == 1 { "" } else { "s" };
+    let mut head =
+        vec!["logs".to_owned(), format!("{} line{plural} read, {} passed over", plain(logs.read), plain(logs.passed))];
+    if !wanted.is_empty() {
+        head.push(format!("{} found", plain(found.len() as u64)));
+    }
+    title(scene, &head, &wanted, &window, area, buf);
+    if found.is_empty() {
+        return nothing(scene, &wanted, area, buf);
+    }
+    let lines = &found[window.range()];
+    let times = Times::of(scene, lines.iter().map(|line| line.at));
+    let name = lines.iter().map(|line| canvas::width(&strip::clean(scene.look, &line.replica))).max().unwrap_or(0);
+    for (row, text) in (1_u16..).zip(lines) {
+        line(scene, text, name.min(NAME), &times, row, area, buf);
+    }
+}
+
+fn line(scene: &Scene<'_>, line: &LogLine, name: u16, times: &Times, row: u16, area: Rect, buf: &mut Buffer) {
+    let look = scene.look;
+    let x = times.put(scene, area, row, line.at, buf);
+    let replica = canvas::fit(&strip::plain(look, &line.replica), name, look.glyphs().cut);
+    strip::put(buf, area, x, row, &replica, look, look.style(Role::Seen));
+    let x = x.saturating_add(name + 2);
+    let times = if line.times > 1 { format!(" ×{}", words::count(line.times)) } else { String::new() };
+    let times = strip::clean(look, &times);
+    // The text is cut before the number of its repeats is.
+    let text = Rect { width: area.width.saturating_sub(canvas::width(&times)), ..area };
+    let x = strip::put(buf, text, x, row, &line.text, look, look.style(Role::Text));
+    strip::put(buf, area, x, row, &times, look, look.style(Role::Open));
+}

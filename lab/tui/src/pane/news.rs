@@ -1,11 +1,138 @@
 //! What happened, sentence by sentence, up to the shown instant.
 
+use lab_core::unit::RunTime;
+use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::News;
+use super::header::strip;
+use crate::canvas;
+use crate::frame::zero;
+use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::View;
 
-/// Draws it.
-pub fn draw(_scene: &Scene<'_>, _view: &View, _news: &[News], _area: Rect, _buf: &mut Buffer) {}
+/// Draws it: the newest at the bottom.
+pub fn draw(scene: &Scene<'_>, view: &View, news: &[News], area: Rect, buf: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let known = &news[..news.partition_point(|n| n.arrived <= scene.now)];
+    let wanted = Filter::of(&view.filter);
+    let found: Vec<&News> = known.iter().filter(|n| wanted.takes(&n.text)).collect();
+    let window = Window::of(found.len(), view.scroll, area.height - 1);
+    let head = ["events".to_owned(), count(scene, found.len(), known.len(), &wanted)];
+    title(scene, &head, &wanted, &window, area, buf);
+    if found.is_empty() {
+        return nothing(scene, &wanted, area, buf);
+    }
+    let lines = &found[window.range()];
+    let times = Times::of(scene, lines.iter().map(|n| n.at));
+    for (row, line) in (1_u16..).zip(lines) {
+        let x = times.put(scene, area, row, line.at, buf);
+        let role = if line.text.starts_with("warning: ") { Role::Open } else { Role::Text };
+        strip::put(buf, area, x, row, &line.text, scene.look, scene.look.style(role));
+    }
+}
+
+/// `312`, or `120 of 312` with a filter.
+fn count(scene: &Scene<'_>, found: usize, all: usize, wanted: &Filter) -> String {
+    let text = |n: usize| strip::plain(scene.look, &words::count(n as u64)).into_owned();
+    if wanted.is_empty() { text(all) } else { format!("{} of {}", text(found), text(all)) }
+}
+
+/// The title of a list: its parts, the filter, and how far it is scrolled from its end.
+pub(super) fn title(
+    scene: &Scene<'_>,
+    head: &[String],
+    wanted: &Filter,
+    window: &Window,
+    area: Rect,
+    buf: &mut Buffer,
+) {
+    let look = scene.look;
+    let mut parts: Vec<String> = head.to_vec();
+    if !wanted.is_empty() {
+        parts.push(format!("filter: {}", wanted.shown));
+    }
+    if window.below > 0 {
+        parts.push(format!("{} below", words::count(window.below as u64)));
+    }
+    let mut x = area.left();
+    for (i, part) in parts.iter().enumerate() {
+        let (before, role) = if i == 0 { ("", Role::Title) } else { (" · ", Role::Dim) };
+        x = strip::put(buf, area, x, 0, &format!("{before}{part}"), look, look.style(role));
+    }
+}
+
+/// Says that a list is empty.
+pub(super) fn nothing(scene: &Scene<'_>, wanted: &Filter, area: Rect, buf: &mut Buffer) {
+    let text = if wanted.is_empty() { "nothing up to this instant" } else { "nothing up to this instant has it" };
+    strip::put(buf, area, area.left(), 1, text, scene.look, scene.look.style(Role::Dim));
+}
+
+/// Which lines are wanted: those that contain a text, whatever the case.
+#[derive(Debug)]
+pub(super) struct Filter {
+    shown: String,
+    lower: String,
+}
+
+impl Filter {
+    pub(super) fn of(text: &str) -> Self {
+        Self { shown: text.to_owned(), lower: text.to_lowercase() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lower.is_empty()
+    }
+
+    pub(super) fn takes(&self, text: &str) -> bool {
+        self.is_empty() || text.to_lowercase().contains(&self.lower)
+    }
+}
+
+/// The lines of a list that are seen.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    first: usize,
+    end: usize,
+    /// Lines after the last that is seen.
+    below: usize,
+}
+
+impl Window {
+    /// The last `rows` of `all`, less `scroll` at the end; no further than to the first full page.
+    pub(super) fn of(all: usize, scroll: u16, rows: u16) -> Self {
+        let rows = usize::from(rows);
+        let below = usize::from(scroll).min(all.saturating_sub(rows));
+        let end = all - below;
+        Self { first: end.saturating_sub(rows), end, below }
+    }
+
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.end
+    }
+}
+
+/// The column of times.
+#[derive(Debug)]
+pub(super) struct Times {
+    zero: RunTime,
+    width: u16,
+}
+
+impl Times {
+    pub(super) fn of(scene: &Scene<'_>, times: impl Iterator<Item = RunTime>) -> Self {
+        let zero = zero(scene.trial);
+        let width = times.map(|at| canvas::width(&words::clock(at, zero))).max().unwrap_or(0);
+        Self { zero, width }
+    }
+
+    /// Writes one on a row; returns where the line goes on.
+    pub(super) fn put(&self, scene: &Scene<'_>, area: Rect, row: u16, at: RunTime, buf: &mut Buffer) -> u16 {
+        let text = format!("{:>width$}  ", words::clock(at, self.zero), width = usize::from(self.width));
+        strip::put(buf, area, area.left(), row, &text, scene.look, scene.look.style(Role::Dim))
+    }
+}
