@@ -191,9 +191,10 @@ fn send_lag(phase: &Phase) -> Check {
     Check { name: "send lag", subject, measured, bounds, grade, reason: reason.to_owned() }
 }
 
-const STALL: Span = Span::from_millis(50);
+/// A turn of a generator's send loop above this is a stall.
+pub const STALL: Span = Span::from_millis(50);
 /// A single turn from which a stall counts alone.
-const LONG_STALL: Span = Span::from_millis(250);
+pub const LONG_STALL: Span = Span::from_millis(250);
 /// Stalls below this in all do not make a phase invalid, however short it is.
 const MUCH_STALLED: Span = Span::from_millis(500);
 
@@ -277,6 +278,11 @@ fn sums(phase: &Phase) -> Check {
     }
 }
 
+/// Share of what a generator may use of CPU above which it is suspect.
+pub const CPU_SUSPECT: f64 = 0.85;
+/// Share of what a generator may use of CPU above which nothing it measured counts.
+pub const CPU_INVALID: f64 = 0.98;
+
 /// CPU of the busiest generator in the measured phases, as a share of its limit or of one core.
 fn cpu(trial: &Trial, measured: &[(u32, &Phase)]) -> Option<Check> {
     let windows: Vec<(RunTime, RunTime)> = measured.iter().filter_map(|(_, p)| p.window(trial.latest)).collect();
@@ -287,9 +293,9 @@ fn cpu(trial: &Trial, measured: &[(u32, &Phase)]) -> Option<Check> {
     }
     let mean = shares.iter().sum::<f64>() / shares.len() as f64;
     let peak = shares.iter().copied().fold(0.0, f64::max);
-    let grade = grade(mean, 0.85, 0.98);
+    let grade = grade(mean, CPU_SUSPECT, CPU_INVALID);
     let reason = match grade {
-        Validity::Valid if peak > 0.85 => "busy in some seconds; see send lag and stalls",
+        Validity::Valid if peak > CPU_SUSPECT => "busy in some seconds; see send lag and stalls",
         Validity::Valid => "the generator had time to spare",
         _ => "the generator itself was at its limit",
     };
