@@ -129,7 +129,7 @@ fn shifted(axis: Axis, trial: &Trial) -> Axis {
 }
 
 /// The workload that panes and the replicas' lane show.
-fn workload(model: &Model, trial: &Trial, view: &View) -> String {
+pub(crate) fn workload(model: &Model, trial: &Trial, view: &View) -> String {
     if let Some(chosen) = &view.workload {
         return chosen.clone();
     }
