@@ -162,7 +162,7 @@ impl Cut {
 }
 
 /// Splits the rows of a lane; the rules stand between its parts.
-fn place(area: Rect) -> Place {
+pub(crate) fn place(area: Rect) -> Place {
     let (left, right) = gutters(area.width);
     let plot = area.width.saturating_sub(left + right + 2);
     Place {
