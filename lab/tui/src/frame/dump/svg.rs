@@ -207,11 +207,13 @@ impl Writer {
     }
 
     fn text(&mut self, stretch: &Stretch, top: f64) {
-        let text = stretch.text.trim_end_matches(' ');
+        // Blanks at the ends would be dropped by the viewer, but not their share of the length.
+        let text = stretch.text.trim_matches(' ');
         if text.is_empty() {
             return;
         }
-        let cut = (stretch.text.len() - text.len()) as f64;
+        let before = (stretch.text.len() - stretch.text.trim_start_matches(' ').len()) as f64 * WIDE;
+        let blanks = (stretch.text.len() - text.len()) as f64 * WIDE;
         let (x, width) = place(stretch);
         let mut paint = self.paint(stretch.style, 1.0);
         for (modifier, attribute) in [
@@ -226,9 +228,9 @@ impl Writer {
         let _infallible = writeln!(
             self.out,
             "<text x=\"{}\" y=\"{}\" textLength=\"{}\" lengthAdjust=\"spacingAndGlyphs\" {paint}>{}</text>",
-            number(x),
+            number(x + before),
             number(top + BASE),
-            number(width - cut * WIDE),
+            number(width - blanks),
             escaped(text)
         );
     }
@@ -260,10 +262,14 @@ mod tests {
 
     #[test]
     fn shapes_are_drawn_and_text_stands_where_its_cells_are() {
-        let svg = svg(&odd(), Look::default());
+        let mut buf = odd();
+        buf.set_string(1, 2, " a b  c", Style::new());
+        let svg = svg(&buf, Look::default());
         for part in [
             "viewBox=\"0 0 90 72\"",
             "<text x=\"9\" y=\"23\" textLength=\"72\" lengthAdjust=\"spacingAndGlyphs\" fill=\"#ff5f5f\" font-weight=\"bold\">日本 &lt;&amp;&gt;</text>",
+            "<text x=\"27\" y=\"59\" textLength=\"27\" lengthAdjust=\"spacingAndGlyphs\" fill=\"#d0d4d8\">a b</text>",
+            "<text x=\"72\" y=\"59\" textLength=\"9\" lengthAdjust=\"spacingAndGlyphs\" fill=\"#d0d4d8\">c</text>",
             "<rect x=\"45\" y=\"36\" width=\"9\" height=\"9\" fill=\"#010203\"",
             "<rect x=\"54\" y=\"27\" width=\"9\" height=\"18\" fill=\"#010203\"",
             "<rect x=\"9\" y=\"27\" width=\"18\" height=\"18\" fill=\"#d0d4d8\"",
