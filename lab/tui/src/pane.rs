@@ -1,12 +1,15 @@
 //! Panes: what stands around the lanes. A file is named after what is on the screen.
 
 pub mod age;
+pub mod dialog;
 pub mod episode;
 pub mod footer;
 pub mod header;
+pub mod help;
 pub mod logs;
 pub mod news;
 pub mod oneline;
+pub mod paragraph;
 pub mod replicas;
 pub mod ticks;
 pub mod verdict;
