@@ -47,7 +47,7 @@ pub enum Action {
     Suspend,
     /// Hand the terminal to the report.
     Report,
-    /// A replay goes on from this instant.
+    /// A replay goes on from this instant, or from its end when that is earlier.
     Seek(RunTime),
     /// A replay plays at this speed from now on.
     Speed(f64),

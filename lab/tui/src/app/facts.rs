@@ -109,9 +109,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// The facts of a view of a run. `instant.end` is the newest instant, `now` the one that a live frame shows.
+    /// The facts of a view of a run; `now` is the instant that a live frame shows. A held frame may know of nothing later than its
+    /// instant, so the newest one is whichever of the two is later.
     pub fn of(instant: &Instant<'_>, now: RunTime, view: &View, given: Circumstances) -> Self {
         let whole = instant.whole;
+        let newest = instant.end.max(now);
         let shown = frame::shown_index(instant, view);
         let trial = shown.and_then(|i| whole.trials.get(i));
         let current = whole.current().filter(|trial| trial.ended.is_none());
@@ -121,8 +123,8 @@ impl Facts {
         let table = then.workloads.get(&workload).map(|w| pane::replicas::rows(w, &view.filter));
         Self {
             now,
-            newest: instant.end,
-            trials: windows(whole, instant.end),
+            newest,
+            trials: windows(whole, newest),
             shown,
             ghost: shown.and_then(|i| frame::ghost_of(whole, i)),
             column: trial.map_or(Span::from_secs(1), |trial| column(whole, trial, view, given.size.0, instant.end)),

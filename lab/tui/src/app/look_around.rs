@@ -75,7 +75,7 @@ impl App {
 
     fn newest(&mut self, facts: &Facts) -> Vec<Action> {
         self.view.mode = Mode::Live;
-        facts.speed.map(|_| Action::Seek(facts.newest)).into_iter().collect()
+        facts.speed.map(|_| Action::Seek(RunTime(u64::MAX))).into_iter().collect()
     }
 
     /// Where the cursor may stand: in the chosen trial, or anywhere in the run while none was chosen.

@@ -101,7 +101,7 @@ fn a_replay_goes_on_from_the_instant_that_is_shown() {
         ("space", vec![]),
         ("space space", vec![Action::Seek(seconds(250))]),
         ("left space", vec![Action::Seek(seconds(248))]),
-        ("end", vec![Action::Seek(seconds(300))]),
+        ("end", vec![Action::Seek(RunTime(u64::MAX))]),
         ("left esc", vec![Action::Seek(seconds(248))]),
         ("> < <", vec![Action::Speed(2.0), Action::Speed(0.5), Action::Speed(0.5)]),
         ("q", vec![Action::Leave(Leave::Quit)]),
