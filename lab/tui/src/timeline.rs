@@ -54,6 +54,8 @@ pub struct Known<'a> {
     pub model: &'a Model,
     /// When the newest of them had.
     pub arrived: RunTime,
+    /// What had happened, in order of arrival.
+    pub news: &'a [News],
 }
 
 /// A run over time.
@@ -130,13 +132,11 @@ impl Timeline {
     /// # Errors
     /// See [`History::read`].
     pub fn at(&mut self, t: RunTime) -> Result<Known<'_>, HistoryError> {
-        if t >= self.newest.arrived {
-            let newest = &self.newest;
-            return Ok(Known { whole: &newest.model, model: &newest.model, arrived: newest.arrived });
+        if t < self.newest.arrived {
+            self.move_to(t)?;
         }
-        self.move_to(t)?;
-        let then = self.moving.as_ref().unwrap_or(&self.newest);
-        Ok(Known { whole: &self.newest.model, model: &then.model, arrived: then.arrived })
+        let then = self.moving.as_ref().filter(|_| t < self.newest.arrived).unwrap_or(&self.newest);
+        Ok(Known { whole: &self.newest.model, model: &then.model, arrived: then.arrived, news: self.news(t) })
     }
 
     /// What had happened up to an instant, in order of arrival.
