@@ -15,6 +15,7 @@ use ratatui::layout::Rect;
 pub use ask::{Ask, Line, Prompt, Subject};
 pub use facts::{Circumstances, Facts, Source, Window};
 
+use crate::canvas;
 use crate::keys::{Command, Context, Keymap};
 use crate::look::Look;
 use crate::outside::Steer;
@@ -180,6 +181,9 @@ impl App {
                 let body = facts.source.on_leaving(facts.replicas.len());
                 dialog::draw(&dialog::Dialog::question("leave?", &body, &hints), self.look, area, buf);
             }
+        }
+        if self.look.ascii {
+            canvas::to_ascii(buf);
         }
     }
 

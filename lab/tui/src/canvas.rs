@@ -60,6 +60,33 @@ pub fn mark(buf: &mut Buffer, area: Rect, column: u16, row: u16, glyph: char, st
     }
 }
 
+/// Replaces what not every terminal has by its nearest likeness of one column; what has none becomes `?`.
+pub fn to_ascii(buf: &mut Buffer) {
+    for cell in &mut buf.content {
+        if !cell.symbol().is_ascii() {
+            let likeness = cell.symbol().chars().next().map_or('?', likeness);
+            cell.set_char(likeness);
+        }
+    }
+}
+
+fn likeness(c: char) -> char {
+    match c {
+        '\u{202f}' | '\u{a0}' | '\u{2009}' => ' ',
+        'µ' | 'μ' => 'u',
+        '→' | '▸' => '>',
+        '←' => '<',
+        '↑' => '^',
+        '↓' | '✓' => 'v',
+        '×' | '✗' => 'x',
+        '│' => '|',
+        '┌' | '┐' | '└' | '┘' | '╭' | '╮' | '╰' | '╯' | '├' | '┤' => '+',
+        '·' | '–' | '—' | '−' | '─' => '-',
+        '…' => '~',
+        _ => '?',
+    }
+}
+
 /// Parts of a line, each with its style, from a cell on. Returns the column after the last.
 pub fn line(buf: &mut Buffer, area: Rect, x: u16, y: u16, parts: &[(&str, Style)]) -> u16 {
     parts.iter().fold(x, |x, (text, style)| put(buf, area, x, y, text, *style))

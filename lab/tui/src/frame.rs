@@ -8,6 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::axis::Axis;
+use crate::canvas;
 use crate::columns::Columns;
 use crate::layout::{Tier, plot_width};
 use crate::look::Look;
@@ -52,13 +53,14 @@ pub fn frame(
     let axis = axis(shown_model, shown_trial, view, plot_width(size.0), until, instant.now);
     let other = view.ghost.then(|| index.and_then(|i| ghost_of(shown_model, i))).flatten();
     let cells = columns.update(index, shown_trial, axis, until, other.map(|i| (i, &shown_model.trials[i])));
-    let shown = Side { model: shown_model, trial: shown_trial, axis, cells: cells.shown, until };
+    let workload = workload(instant.model, trial_now, view);
+    let workload = workload.as_str();
+    let shown = Side { model: shown_model, trial: shown_trial, workload, axis, cells: cells.shown, until };
     let ghost = other.map(|i| {
         let trial = &shown_model.trials[i];
         let until = trial.ended.as_ref().map_or(until, |end| end.at);
-        Side { model: shown_model, trial, axis: shifted(axis, trial), cells: cells.ghost, until }
+        Side { model: shown_model, trial, workload, axis: shifted(axis, trial), cells: cells.ghost, until }
     });
-    let workload = workload(instant.model, trial_now, view);
     let scene = Scene {
         shown,
         ghost,
@@ -67,7 +69,7 @@ pub fn frame(
         trial: trial_now,
         now: instant.now,
         cursor: scrubbing.then(|| axis.column_of(instant.now)).flatten(),
-        workload: &workload,
+        workload,
         mode: view.mode,
         tier: Tier::of(area),
         look,
@@ -75,6 +77,9 @@ pub fn frame(
         speed: extras.speed,
     };
     screen::run::draw(&scene, view, extras, area, &mut buf);
+    if look.ascii {
+        canvas::to_ascii(&mut buf);
+    }
     buf
 }
 
@@ -102,7 +107,8 @@ pub fn planned(model: &Model, trial: &Trial) -> Option<Span> {
     model.spec(trial)?.load.as_ref().map(lab_core::spec::Load::length)
 }
 
-fn axis(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime, now: RunTime) -> Axis {
+/// The axis of a view on a trial.
+pub(crate) fn axis(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime, now: RunTime) -> Axis {
     let zero = zero(trial);
     let planned = planned(model, trial);
     let passed = until.min(trial.ended.as_ref().map_or(until, |end| end.at)).since(zero);

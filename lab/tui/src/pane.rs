@@ -11,6 +11,7 @@ pub mod news;
 pub mod oneline;
 pub mod paragraph;
 pub mod replicas;
+pub mod strip;
 pub mod ticks;
 pub mod verdict;
 pub mod waterfall;

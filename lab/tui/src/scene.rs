@@ -16,6 +16,8 @@ pub struct Side<'a> {
     pub model: &'a Model,
     /// The trial.
     pub trial: &'a Trial,
+    /// The workload whose replicas are shown.
+    pub workload: &'a str,
     /// Its columns; those of two sides stand for the same time since their loads began.
     pub axis: Axis,
     /// Its seconds of load, a merged cell a column; as many as the axis has columns.

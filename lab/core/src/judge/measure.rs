@@ -125,7 +125,7 @@ impl Scope<'_> {
     }
 }
 
-const CUT: &str = "the trial did not run to its end";
+const CUT: &str = "the trial has not come to its end";
 
 /// A request without a good answer took longer than any that has one: otherwise a target that fails its slow requests would look fast.
 fn response(asked: Measure, scope: &Scope, q: f64, expectation: &Expectation) -> Measured {

@@ -4,15 +4,11 @@ use lab_core::model::{Model, Replica, Trial, Workload};
 use lab_core::spec::Shape;
 use lab_core::unit::{RunTime, Span};
 
-use crate::axis::Axis;
 use crate::frame::{self, Instant};
 use crate::keys::Needs;
 use crate::layout::plot_width;
 use crate::pane;
-use crate::view::{View, Zoom};
-
-/// Columns of a frame that lie before the load.
-const LEAD: u16 = 2;
+use crate::view::View;
 
 /// Whose run is shown, which decides what leaving means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +123,9 @@ impl Facts {
             trials: windows(whole, newest),
             shown,
             ghost: shown.and_then(|i| frame::ghost_of(whole, i)),
-            column: trial.map_or(Span::from_secs(1), |trial| column(whole, trial, view, given.size.0, instant.end)),
+            column: trial.map_or(Span::from_secs(1), |trial| {
+                frame::axis(whole, trial, view, plot_width(given.size.0), instant.end, instant.now).column
+            }),
             rate: current.and_then(|trial| offered(whole, trial)),
             load_paused: current.is_some_and(paused),
             phase: current.and_then(|trial| under_way(trial).map(|(_, name)| name)),
@@ -181,18 +179,6 @@ fn windows(model: &Model, newest: RunTime) -> Vec<Window> {
     };
     let nexts = model.trials.iter().skip(1).map(Some).chain([None]);
     model.trials.iter().zip(nexts).map(window).collect()
-}
-
-/// How long a column of the frame is.
-fn column(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime) -> Span {
-    match (view.zoom, frame::planned(model, trial)) {
-        (Zoom::Column(column), _) => column,
-        (Zoom::Fit, None) => Span::from_secs(1),
-        (Zoom::Fit, Some(planned)) => {
-            let passed = until.min(trial.ended.as_ref().map_or(until, |end| end.at)).since(frame::zero(trial));
-            Axis::fitting(planned.max(passed), plot_width(width).saturating_sub(LEAD))
-        }
-    }
 }
 
 /// The phase under way: its index and name.
@@ -287,25 +273,6 @@ mod tests {
         };
         assert_eq!(offered_after(250.0, true), (Some(250.0), true));
         assert_eq!(offered_after(-1.0, false), (Some(400.0), false));
-    }
-
-    #[test]
-    fn a_column_is_as_long_as_on_the_axis() {
-        let events = Scenario::autoscale(3).events();
-        let model = Model::of(&events);
-        let trial = &model.trials[0];
-        for width in [60, 80, 100, 160, 250] {
-            let now = frame::zero(trial).plus(Span::from_secs(100));
-            let column = column(&model, trial, &View::default(), width, now);
-            let fitting = Axis { zero: frame::zero(trial), column, first: -i64::from(LEAD), width: plot_width(width) };
-            let shorter = Axis { column: Axis::zoomed(column, true), ..fitting };
-            let end = frame::zero(trial).plus(Span::from_secs(179));
-            assert!(fitting.column_of(end).is_some(), "all of the load is seen at {width}");
-            assert!(
-                shorter.column == column || shorter.column_of(end).is_none(),
-                "no shorter column would do at {width}"
-            );
-        }
     }
 
     #[test]

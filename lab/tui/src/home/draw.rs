@@ -32,6 +32,13 @@ const SIGN: u16 = 2;
 
 /// Draws it into `area`, whatever its size.
 pub fn draw(home: &Home, data: &HomeData, look: Look, area: Rect, buf: &mut Buffer) {
+    screen(home, data, look, area, buf);
+    if look.ascii {
+        canvas::to_ascii(buf);
+    }
+}
+
+fn screen(home: &Home, data: &HomeData, look: Look, area: Rect, buf: &mut Buffer) {
     let area = area.intersection(buf.area);
     if area.is_empty() {
         return;

@@ -239,7 +239,14 @@ pub(crate) mod tests {
         let now = model.latest;
         let trial = model.trials.last().expect("a trial");
         let axis_of = |trial| Axis { zero: crate::frame::zero(trial), column: Span::from_secs(1), first: -2, width };
-        let side = |trial, cells| Side { model: &model, trial, axis: axis_of(trial), cells, until: now };
+        let side = |trial, cells| Side {
+            model: &model,
+            trial,
+            workload: "user-service",
+            axis: axis_of(trial),
+            cells,
+            until: now,
+        };
         let cells = crate::frame::merged(trial, &axis_of(trial));
         let theirs = crate::frame::merged(&model.trials[0], &axis_of(&model.trials[0]));
         let scene = Scene {
@@ -295,7 +302,7 @@ pub(crate) mod tests {
         let trial = &model.trials[0];
         let axis = Axis { zero: crate::frame::zero(trial), column: Span::from_secs(1), first: -2, width: 40 };
         let cells = crate::frame::merged(trial, &axis);
-        let side = Side { model: &model, trial, axis, cells: &cells, until: model.latest };
+        let side = Side { model: &model, trial, workload: "user-service", axis, cells: &cells, until: model.latest };
         assert_eq!(missing(&side), [6, 7]);
     }
 
@@ -309,7 +316,14 @@ pub(crate) mod tests {
         let trial = &model.trials[0];
         let axis = Axis { zero, column: Span::from_secs(1), first: -2, width: 40 };
         let cells = crate::frame::merged(trial, &axis);
-        let side = Side { model: &model, trial, axis, cells: &cells, until: zero.plus(Span::from_secs(10)) };
+        let side = Side {
+            model: &model,
+            trial,
+            workload: "user-service",
+            axis,
+            cells: &cells,
+            until: zero.plus(Span::from_secs(10)),
+        };
         assert_eq!(missing(&side), [5, 6]);
     }
 

@@ -10,7 +10,6 @@ use crate::canvas;
 use crate::layout::Tier;
 use crate::look::Role;
 use crate::scene::{Scene, Side};
-use crate::view::View;
 
 /// A number of replicas holds until it is changed.
 const EVER: Span = Span(u64::MAX);
@@ -62,17 +61,12 @@ impl Lane for Replicas {
     }
 
     fn numbers(&self, side: &Side<'_>) -> Vec<Option<f64>> {
-        ready(&levels(side, &followed(side)))
+        ready(&levels(side, side.workload))
     }
 
     fn tell(&self, number: f64) -> String {
         lab_core::words::digits(number)
     }
-}
-
-/// The workload that a side's lanes are about when nobody chose another.
-pub(super) fn followed(side: &Side<'_>) -> String {
-    crate::frame::workload(side.model, side.trial, &View::default())
 }
 
 /// The instant after which nothing of a trial is known, or goes on.
@@ -285,7 +279,7 @@ pub(super) mod tests {
         let axis = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width: size.0 };
         let cells = axis.columns(&trial.cells);
         let scene = Scene {
-            shown: Side { model, trial, axis, cells: &cells, until: second(now) },
+            shown: Side { model, trial, workload: "user-service", axis, cells: &cells, until: second(now) },
             ghost: None,
             difference: false,
             model,

@@ -8,7 +8,7 @@ use lab_core::unit::Span;
 use lab_core::words;
 use ratatui::buffer::Buffer;
 
-use super::replicas::{followed, over, points};
+use super::replicas::{over, points};
 use super::{Lane, Place, draw};
 use crate::canvas;
 use crate::layout::Tier;
@@ -74,7 +74,7 @@ impl Lane for Seen {
     }
 
     fn numbers(&self, side: &Side<'_>) -> Vec<Option<f64>> {
-        shares(columns(side, &followed(side)))
+        shares(columns(side, side.workload))
     }
 
     fn tell(&self, number: f64) -> String {

@@ -6,7 +6,7 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::strip::{self, Part};
+use super::strip::{self, Part};
 use crate::look::Role;
 use crate::scene::Scene;
 

@@ -5,7 +5,7 @@ use lab_core::model::Trial;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::strip;
+use super::strip;
 use crate::look::Role;
 use crate::scene::Scene;
 

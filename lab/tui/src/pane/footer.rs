@@ -4,7 +4,7 @@ use lab_core::unit::RunTime;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::strip;
+use super::strip;
 use super::{Footer, Hint};
 use crate::canvas;
 use crate::look::Role;

@@ -3,8 +3,6 @@
 //! What does not fit goes in this order: the help, the bar, the cost, the block, where it runs, the variant, the name, the time, the
 //! silence. The mode stays.
 
-pub mod strip;
-
 use lab_core::event::{Outcome, RunInfo, StepName};
 use lab_core::spec::EnvironmentKind;
 use lab_core::unit::Span;
@@ -12,7 +10,7 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use self::strip::Part;
+use super::strip::{self, Part};
 use crate::canvas;
 use crate::frame::{planned, zero};
 use crate::look::Role;

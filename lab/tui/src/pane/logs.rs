@@ -4,8 +4,8 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::strip;
 use super::news::{Filter, Times, Window, nothing, title};
+use super::strip;
 use super::{LogLine, Logs};
 use crate::canvas;
 use crate::look::Role;

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::News;
-use super::header::strip;
+use super::strip;
 use crate::canvas;
 use crate::frame::zero;
 use crate::look::Role;

@@ -6,13 +6,13 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::{mode, mode_role, silence, stage, strip};
+use super::header::{mode, mode_role, silence, stage};
+use super::strip::{self, Part};
 use super::verdict::Standing;
 use super::{episode, verdict, why};
 use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::Mode;
-use strip::Part;
 
 /// Draws it.
 pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {

@@ -4,7 +4,7 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::header::strip;
+use super::strip;
 use crate::frame::zero;
 use crate::look::Role;
 use crate::scene::Scene;
