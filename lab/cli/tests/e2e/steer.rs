@@ -183,3 +183,40 @@ fn a_stop_by_message_drains_and_reports() {
     assert!(events.iter().any(|e| e["kind"] == "sample" && e["last"] == true), "not drained");
     assert_eq!(events.last().expect("events")["kind"], "run-ended");
 }
+
+/// `GET /start` of a load-generator at its front door.
+fn begin_load(status: &Value) {
+    let services = status["environment"]["services"].as_array().expect("services");
+    let url = services.iter().find(|s| s["name"] == "load-generator").and_then(|s| s["url"].as_str()).expect("a door");
+    let address = url.strip_prefix("http://").expect("http");
+    let mut stream = std::net::TcpStream::connect(address).expect("somebody listens");
+    let request = format!("GET /start HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("asked");
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).expect("an answer");
+    assert!(line.contains("204"), "{line}");
+}
+
+#[test]
+fn a_lab_that_is_up_is_steered_as_well() {
+    let bench = Bench::new();
+    let lab = bench.start(&["up"]);
+    lab.says("ready; Ctrl-C");
+    let socket = bench.path().join("home/labs/lab/supervisor.sock");
+    let mut run = Steered { bench: &bench, lab, socket };
+    let faster = json!({ "ask": "load", "change": { "rate": 300.0 } });
+    run.refuses(&faster, "no load runs");
+    run.refuses(&json!({ "ask": "skip-phase" }), "no load runs");
+    begin_load(&run.ask(&json!({ "ask": "status" })));
+    run.wait("sample", |event| event["kind"] == "sample");
+    run.accepts(&faster);
+    run.wait("change", |event| event["kind"] == "load-changed" && event["by"] == "user");
+    run.wait("faster second", |event| event["kind"] == "sample" && offered(event, 0) > 200);
+    run.accepts(&json!({ "ask": "skip-phase" }));
+    run.wait("last sample", |event| event["kind"] == "sample" && event["last"] == true);
+    run.accepts(&json!({ "ask": "kill", "replica": "user-service-1" }));
+    run.wait("fault", is("fault", "replica", "user-service-1"));
+    run.accepts(&json!({ "ask": "stop" }));
+    assert_eq!(run.lab.ends_within(PATIENCE), Some(0), "{}", run.lab.said());
+    assert!(!run.socket.exists() && bench.processes().is_empty(), "something stays");
+}
