@@ -32,6 +32,6 @@ bench:
     cargo run --release -- experiment bench/user-service.yaml
     cargo run --release -- experiment bench/observer.yaml
 
-# Write generated files anew: snapshots, the JSON schema.
+# Write generated files anew: snapshots, the JSON schema, the pictures of the dashboard.
 bless:
-    INSTA_UPDATE=always cargo test --workspace
+    INSTA_UPDATE=always LAB_BLESS=1 cargo test --workspace
