@@ -1,8 +1,12 @@
 //! The command line as typed. What the words mean is settled in `cmd/`.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::config::ThemeName;
+use crate::instant::{At, Size};
 
 /// Brings services up, drives honest load, watches the autoscaler act, and writes a report that can be checked.
 #[derive(Debug, Parser)]
@@ -35,6 +39,12 @@ pub enum Verb {
     Runs(Runs),
     /// Write a run's report anew from its journal
     Report(Report),
+    /// Play a run again on the live screen, from its journal
+    Replay(Replay),
+    /// Show a lab or a run that another process has up on the live screen
+    Watch(Watch),
+    /// Print what the live screen showed at an instant of a run
+    Frame(Frame),
     /// Run one of the services in the foreground
     Serve(Box<Serve>),
     /// Say what is missing on this machine and how to get it
@@ -97,6 +107,12 @@ pub struct Up {
     /// Leave a supervisor behind and return once everything is ready
     #[arg(long)]
     pub detach: bool,
+    /// Sentences instead of the live screen
+    #[arg(long)]
+    pub plain: bool,
+    /// How the screen looks
+    #[command(flatten)]
+    pub look: LookArgs,
     /// How addresses are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -146,6 +162,9 @@ pub struct Experiment {
     /// Sentences instead of the live screen
     #[arg(long)]
     pub plain: bool,
+    /// How the screen looks
+    #[command(flatten)]
+    pub look: LookArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -200,6 +219,12 @@ pub struct Load {
     /// Seed of arrivals
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Sentences instead of the live screen
+    #[arg(long)]
+    pub plain: bool,
+    /// How the screen looks
+    #[command(flatten)]
+    pub look: LookArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -221,6 +246,103 @@ pub struct Report {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// How a screen looks.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub struct LookArgs {
+    /// Its colours
+    #[arg(long, value_enum)]
+    pub theme: Option<ThemeName>,
+    /// Only characters that every terminal has
+    #[arg(long)]
+    pub ascii: bool,
+}
+
+/// `lab replay`
+#[derive(Debug, ClapArgs)]
+pub struct Replay {
+    /// A run's id, a beginning or an end of it, its folder, `last`, or `demo`
+    pub run: String,
+    /// Where it begins: 1:19.5 or 79.5s since the load began, run:81.25s since the run began, end
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<At>,
+    /// How many times faster than it was; the demo plays at 20, else 1
+    #[arg(long, value_parser = speed)]
+    pub speed: Option<f64>,
+    /// How the screen looks
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// Sentences instead of the screen
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// A speed of a replay.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().ok().filter(|speed| (0.1..=1_000.0).contains(speed));
+    speed.ok_or_else(|| "a speed is a number from 0.1 to 1000".to_owned())
+}
+
+/// `lab watch`
+#[derive(Debug, ClapArgs)]
+pub struct Watch {
+    /// Name of the lab, or id of the run; without it, the only one that is up
+    pub name: Option<String>,
+    /// How the screen looks
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// `lab frame`
+#[derive(Debug, ClapArgs)]
+pub struct Frame {
+    /// A run's id, a beginning or an end of it, its folder, `last`, or `demo`
+    pub run: String,
+    /// When: 1:19.5 or 79.5s since the load of the trial began, run:81.25s since the run began, end
+    #[arg(long, value_name = "TIME", default_value = "end", allow_hyphen_values = true)]
+    pub at: At,
+    /// Columns and rows
+    #[arg(long, value_name = "WxH", default_value = "100x30")]
+    pub size: Size,
+    /// As what it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FrameFormat,
+    /// How it looks
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// Which trial, from 1; without it, the newest at that time
+    #[arg(long, value_name = "NUMBER")]
+    pub trial: Option<NonZeroUsize>,
+    /// With the cursor at that time, over all that is known of the trial
+    #[arg(long)]
+    pub scrub: bool,
+    /// What stands below the lanes
+    #[arg(long, value_enum)]
+    pub panel: Option<PanelName>,
+}
+
+/// As what a frame is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FrameFormat {
+    /// Characters.
+    #[default]
+    Text,
+    /// Characters with the colours of a terminal.
+    Ansi,
+    /// A picture.
+    Svg,
+}
+
+/// What stands below the lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PanelName {
+    /// What happened, sentence by sentence.
+    Events,
+    /// When each replica was created, started, ready and first answered.
+    Waterfall,
+    /// Replicas as a table.
+    Replicas,
 }
 
 /// `lab serve`

@@ -5,22 +5,27 @@ mod completions;
 mod doctor;
 mod down;
 mod experiment;
+mod frame;
+mod home;
 mod hpa;
 mod load;
 mod overview;
 mod plan;
 mod reap;
+mod replay;
 mod report;
 mod runs;
 mod serve;
 mod spec;
 mod status;
 mod up;
+mod watch;
 
 use std::future::Future;
 
 use crate::args::{Args, Verb};
 use crate::error::{Code, LabError};
+use crate::screen;
 use crate::settings::Settings;
 
 /// Does what the words say.
@@ -28,7 +33,7 @@ use crate::settings::Settings;
 /// # Errors
 /// Whatever kept it from being done.
 pub fn run(args: Args) -> Result<Code, LabError> {
-    let Some(verb) = args.verb else { return overview::run(&Settings::read()?) };
+    let Some(verb) = args.verb else { return start(&Settings::read()?) };
     match verb {
         Verb::Up(args) => up::run(args, Settings::read()?),
         Verb::Down(args) => block_on(down::run(args, Settings::read()?))?,
@@ -38,6 +43,9 @@ pub fn run(args: Args) -> Result<Code, LabError> {
         Verb::Load(args) => load::run(args),
         Verb::Runs(args) => runs::run(&args, &Settings::read()?),
         Verb::Report(args) => report::run(&args, &Settings::read()?),
+        Verb::Replay(args) => replay::run(&args, &Settings::read()?),
+        Verb::Watch(args) => watch::run(&args, &Settings::read()?),
+        Verb::Frame(args) => frame::run(&args, &Settings::read()?),
         Verb::Serve(args) => serve::run(*args),
         Verb::Doctor(args) => block_on(doctor::run(args, Settings::read()?))?,
         Verb::Clean(args) => block_on(clean::run(args, Settings::read()?))?,
@@ -45,6 +53,11 @@ pub fn run(args: Args) -> Result<Code, LabError> {
         Verb::Completions(args) => completions::run(&args),
         Verb::Reap(args) => reap::run(&args),
     }
+}
+
+/// Without words: the home screen on a terminal, a list elsewhere.
+fn start(settings: &Settings) -> Result<Code, LabError> {
+    if screen::wanted(false) { home::run(settings) } else { overview::run(settings) }
 }
 
 /// Runs the conductor's side of things: one thread is plenty, and leaves the cores to what is measured.

@@ -4,9 +4,15 @@ mod args;
 mod broken;
 mod catalogue;
 mod cmd;
+mod config;
+mod console;
 mod error;
+mod follow;
+mod instant;
+mod logs;
 mod out;
 mod plain;
+mod screen;
 mod settings;
 mod signals;
 

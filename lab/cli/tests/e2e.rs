@@ -4,6 +4,10 @@
 mod bench;
 #[path = "e2e/experiment.rs"]
 mod experiment;
+#[path = "e2e/frame.rs"]
+mod frame;
+#[path = "e2e/replay.rs"]
+mod replay;
 #[path = "e2e/steer.rs"]
 mod steer;
 #[path = "e2e/stop.rs"]

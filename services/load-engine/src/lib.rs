@@ -25,7 +25,7 @@ mod worker;
 pub use cause::Cause;
 pub use clock::now_ns;
 pub use engine::{Config, Engine, EngineError};
-pub use once::{Length, OnceError, Options, run_once};
+pub use once::{Length, Next, OnceError, Options, run_once};
 pub use plan::{Drive, Pace, validate};
 pub use request::{Slots, Template, TemplateError};
 pub use response::{Head, Parser, Progress, ResponseError};

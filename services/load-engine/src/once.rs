@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use lab_core::control::{Endpoint, LoadPlan, Operation, PlanPhase, Sample, Share, Targets};
+use lab_core::control::{Endpoint, LoadChange, LoadPlan, Operation, PlanPhase, Sample, Share, Targets};
 use lab_core::spec::{Arrivals, Shape};
 use lab_core::unit::{Rate, Span};
 
@@ -102,9 +102,32 @@ pub enum OnceError {
     Sample(#[from] lab_core::histogram::HistogramError),
 }
 
-/// Drives one load to its end. `on_sample` sees each second's results; when it returns false nothing more is sent, and
-/// the summary is that of what was sent by then.
-pub fn run_once(options: &Options, mut on_sample: impl FnMut(&Sample) -> bool) -> Result<Summary, OnceError> {
+/// How a load goes on after a second of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// As it is.
+    Go,
+    /// With this changed.
+    Change(LoadChange),
+    /// Nothing more is sent.
+    Stop,
+}
+
+impl From<bool> for Next {
+    fn from(go: bool) -> Self {
+        if go { Self::Go } else { Self::Stop }
+    }
+}
+
+/// Drives one load to its end. `on_sample` sees each second's results and says how it goes on: true, false to stop, or a [`Next`].
+/// Once stopped, the summary is that of what was sent by then.
+///
+/// # Errors
+/// The URL or the options cannot be used, a change is refused, or the engine fails.
+pub fn run_once<N: Into<Next>>(
+    options: &Options,
+    mut on_sample: impl FnMut(&Sample) -> N,
+) -> Result<Summary, OnceError> {
     let (address, path) = split(&options.url)?;
     if options.warmup > Span::ZERO && matches!(options.length, Length::Requests(_)) {
         return Err(OnceError::WarmupOfRequests);
@@ -119,8 +142,14 @@ pub fn run_once(options: &Options, mut on_sample: impl FnMut(&Sample) -> bool) -
     loop {
         let sample = next(&samples)?;
         totals.add(&sample)?;
-        if !on_sample(&sample) {
-            engine.stop()?;
+        match on_sample(&sample).into() {
+            Next::Go => {}
+            // A change that comes when all was sent has nothing left to change.
+            Next::Change(change) => match engine.change(&change) {
+                Err(EngineError::NoPlan) => {}
+                changed => changed?,
+            },
+            Next::Stop => engine.stop()?,
         }
         if sample.last {
             break;

@@ -1,7 +1,9 @@
 //! `lab doctor`: what is missing on this machine, and how to get it.
 
 use lab_core::templates;
+use lab_env::Finding;
 use lab_env::home::Home;
+use lab_tui::home::FindingRow;
 
 use super::experiment::local;
 use super::plan::{finding_json, finding_text};
@@ -13,13 +15,7 @@ use crate::settings::Settings;
 
 /// Looks and tells.
 pub async fn run(args: Doctor, settings: Settings) -> Result<Code, LabError> {
-    let experiment = spec::from_text("lab.yaml", templates::LAB_UP, &[])?;
-    let (events, _nobody) = tokio::sync::mpsc::channel(1);
-    let environment = local(&settings, &experiment.spec, "doctor", "doctor", std::path::Path::new("."), events)
-        .map_err(|e| LabError::failed("cannot look at the environment", e))?;
-    let findings = environment.check(&experiment.spec).await;
-    let leftovers = lab_env::clean::leftovers(&Home::new(&settings.home))
-        .map_err(|e| LabError::failed("cannot look for leftovers", e))?;
+    let (findings, leftovers) = look(&settings).await?;
     let host = lab_env::host::host();
     if args.format == Format::Json {
         let found: Vec<_> = findings.iter().map(finding_json).collect();
@@ -42,4 +38,32 @@ pub async fn run(args: Doctor, settings: Settings) -> Result<Code, LabError> {
     }
     let ready = findings.iter().all(|f| !f.fatal);
     Ok(if ready { Code::Ok } else { Code::EnvironmentFailed })
+}
+
+type Leftovers = Vec<(String, Vec<String>)>;
+
+async fn look(settings: &Settings) -> Result<(Vec<Finding>, Leftovers), LabError> {
+    let experiment = spec::from_text("lab.yaml", templates::LAB_UP, &[])?;
+    let (events, _nobody) = tokio::sync::mpsc::channel(1);
+    let environment = local(settings, &experiment.spec, "doctor", "doctor", std::path::Path::new("."), events)
+        .map_err(|e| LabError::failed("cannot look at the environment", e))?;
+    let findings = environment.check(&experiment.spec).await;
+    let leftovers = lab_env::clean::leftovers(&Home::new(&settings.home))
+        .map_err(|e| LabError::failed("cannot look for leftovers", e))?;
+    Ok((findings, leftovers))
+}
+
+/// What is missing or left behind, for the home screen.
+///
+/// # Errors
+/// The environment cannot be looked at.
+pub async fn findings(settings: &Settings) -> Result<Vec<FindingRow>, LabError> {
+    let (findings, leftovers) = look(settings).await?;
+    let missing = findings.into_iter().map(|f| FindingRow { problem: f.problem, remedy: f.remedy, fatal: f.fatal });
+    let left = leftovers.into_iter().map(|(lab, things)| FindingRow {
+        problem: format!("left behind by lab {lab}: {}", things.join(", ")),
+        remedy: "lab clean".to_owned(),
+        fatal: false,
+    });
+    Ok(missing.chain(left).collect())
 }

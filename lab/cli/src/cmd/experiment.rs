@@ -11,12 +11,13 @@ use lab_core::words;
 use lab_env::{EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits};
 use lab_run::{Finished, Interrupt, Maker, Run, RunDir};
 
-use crate::args::Experiment as ExperimentArgs;
+use crate::args::{Experiment as ExperimentArgs, Format};
 use crate::cmd::report::Written;
 use crate::cmd::spec;
 use crate::error::{Code, LabError};
 use crate::out;
 use crate::plain::Plain;
+use crate::screen::{self, LiveScreen, Telling};
 use crate::settings::Settings;
 use crate::signals;
 
@@ -33,19 +34,35 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
 
     let interrupt = Interrupt::new();
     signals::listen(&interrupt)?;
+    let folder = settings.lab(&lab_name(dir.id()));
+    let live = screen::wanted(args.plain || args.format == Format::Json);
+    let live = live.then(|| LiveScreen::over_run(&dir, folder.clone(), &args.look)).transpose()?;
+    let telling = Telling::new(live.is_none());
     let run = Run {
         info,
         dir: dir.clone(),
-        folder: Some(settings.lab(&lab_name(dir.id()))),
+        folder: Some(folder),
         make: maker(&settings),
         interrupt: interrupt.clone(),
-        sinks: vec![Box::new(Plain::new())],
+        sinks: vec![Box::new(Plain::new(&telling))],
     };
-    let finished = run.run().await.map_err(|e| LabError::failed("the run stopped", e))?;
+    let (finished, live) = screen::beside(live, &telling, "the run", run.run()).await;
+    let finished = finished.map_err(|e| LabError::failed("the run stopped", e));
     forget(&settings, &dir);
-    let written = Written::of(&dir)?;
+    let written = Written::of(&dir);
+    screen::over(live, last_words(&finished, &written)).await;
+    let (finished, written) = (finished?, written?);
     written.print(args.format)?;
     conclude(finished, &written)
+}
+
+/// What the live screen says when all is over.
+fn last_words(finished: &Result<Finished, LabError>, written: &Result<Written, LabError>) -> String {
+    let problem = finished.as_ref().err().or(written.as_ref().err());
+    match (problem, written) {
+        (None, Ok(written)) => written.words(),
+        (problem, _) => problem.map(ToString::to_string).unwrap_or_default(),
+    }
 }
 
 /// The exit code, by what weighs most: failed, left behind, interrupted, then what the report says.
@@ -93,7 +110,7 @@ pub fn run_info(dir: &RunDir, experiment: &Experiment, plan: &Plan) -> RunInfo {
     RunInfo {
         run: dir.id().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        started_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         spec: experiment.spec.clone(),
         variants: experiment.variants.clone(),
         order: plan.order.clone(),

@@ -1,16 +1,21 @@
 //! `lab load URL`: the load engine alone, as oha or wrk2 would be used.
 
+mod live;
+
 use std::fs;
 use std::time::Instant;
 
 use lab_core::spec::Arrivals;
 use lab_core::unit::{Rate, Span};
 use lab_core::words;
-use load_engine::{Latencies, Length, Options, Summary, Validity, run_once};
+use load_engine::{Latencies, Length, Next, Options, Summary, Validity, run_once};
 
 use crate::args::{Format, Load};
 use crate::error::{Code, LabError};
 use crate::out;
+use crate::screen;
+
+use live::Live;
 
 /// Drives the load and prints what came of it. Ctrl-C ends it early; what was sent by then is reported.
 pub fn run(args: Load) -> Result<Code, LabError> {
@@ -18,9 +23,13 @@ pub fn run(args: Load) -> Result<Code, LabError> {
     let stop = stopper()?;
     let mut told = Instant::now();
     let mut done = 0;
+    let live = screen::wanted(args.plain || args.format == Format::Json);
+    let mut live = live.then(|| Live::begin(&options, &args.look)).transpose()?;
     let summary = run_once(&options, |sample| {
+        let next = live.as_mut().map_or(Next::Go, |live| live.sample(sample));
+        let shown = live.as_ref().is_some_and(|live| !live.has_left());
         done += sample.phases.iter().map(|phase| phase.counts.completed).sum::<u64>();
-        if told.elapsed().as_secs() >= 2 && args.format == Format::Text {
+        if told.elapsed().as_secs() >= 2 && args.format == Format::Text && !shown {
             told = Instant::now();
             out::talk(&format!(
                 "{:>6.1}s  {done} completed, {} in flight",
@@ -28,8 +37,11 @@ pub fn run(args: Load) -> Result<Code, LabError> {
                 sample.in_flight
             ));
         }
-        !stop.load(std::sync::atomic::Ordering::Relaxed)
+        if stop.load(std::sync::atomic::Ordering::Relaxed) { Next::Stop } else { next }
     });
+    if let Some(live) = live {
+        live.over("the load is over; its summary is printed when this is left");
+    }
     let summary = summary.map_err(|e| LabError::refused("cannot drive this load", e))?;
     match args.format {
         Format::Json => {

@@ -58,15 +58,16 @@ impl Written {
         if format == Format::Json {
             return out::data(&self.summary_json);
         }
+        out::line(&answer(&self.model))?;
+        out::line(&self.words())?;
+        out::line(&format!("report: {}", self.path.display()))
+    }
+
+    /// Verdict and validity in one line.
+    pub fn words(&self) -> String {
         let conclusion = conclude(&self.model);
         let incomplete = if conclusion.complete { "" } else { ", incomplete" };
-        out::line(&answer(&self.model))?;
-        out::line(&format!(
-            "verdict: {}; measurement: {}{incomplete}",
-            conclusion.verdict.text(),
-            conclusion.validity.text()
-        ))?;
-        out::line(&format!("report: {}", self.path.display()))
+        format!("verdict: {}; measurement: {}{incomplete}", conclusion.verdict.text(), conclusion.validity.text())
     }
 
     /// The exit code that measurement and expectations call for.

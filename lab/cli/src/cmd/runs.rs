@@ -57,7 +57,7 @@ fn row(run: &RunDir) -> Row {
 }
 
 /// The journal's first event; None when it is not there yet or not readable.
-fn info(run: &RunDir) -> Option<RunInfo> {
+pub fn info(run: &RunDir) -> Option<RunInfo> {
     let mut lines = BufReader::new(File::open(run.journal()).ok()?).lines();
     let first = lines.nth(1)?.ok()?;
     match serde_json::from_str::<Event>(&first).ok()?.kind {
@@ -68,7 +68,11 @@ fn info(run: &RunDir) -> Option<RunInfo> {
 
 /// What the summary says; None without one.
 fn verdict(run: &RunDir) -> Option<String> {
+    summary(run)?.get("verdict")?.as_str().map(str::to_owned)
+}
+
+/// `summary.json`; None without one.
+pub fn summary(run: &RunDir) -> Option<serde_json::Value> {
     let text = std::fs::read_to_string(run.path().join("summary.json")).ok()?;
-    let summary: serde_json::Value = serde_json::from_str(&text).ok()?;
-    summary.get("verdict")?.as_str().map(str::to_owned)
+    serde_json::from_str(&text).ok()
 }

@@ -3,12 +3,14 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::SyncSender;
 
 use lab_core::plan::Plan;
 use lab_core::spec::{Experiment, Set};
 use lab_core::templates;
 use lab_env::home::Home;
 use lab_run::{Hold, Interrupt, Sink};
+use lab_tui::outside::Said;
 
 use super::experiment::{left_running, maker, new_run, run_info};
 use super::{block_on, status};
@@ -17,6 +19,7 @@ use crate::cmd::spec;
 use crate::error::{Code, LabError};
 use crate::out;
 use crate::plain::Plain;
+use crate::screen::{self, LiveScreen, Telling};
 use crate::settings::Settings;
 use crate::signals;
 
@@ -50,10 +53,16 @@ async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Co
     dir.write_info(&info).map_err(|e| LabError::failed("cannot write the run", e))?;
     let interrupt = Interrupt::new();
     signals::listen(&interrupt)?;
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Plain::new())];
     let folder = settings.lab(&args.name);
+    let live = screen::wanted(args.plain || args.supervise || args.format == Format::Json);
+    let live = live.then(|| LiveScreen::over_run(&dir, folder.clone(), &args.look)).transpose()?;
+    let telling = Telling::new(live.is_none());
+    let voice = live.as_ref().map(LiveScreen::voice);
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Plain::new(&telling))];
     let hold = Hold { info, dir, name: args.name.clone(), folder, make: maker(&settings), interrupt, sinks };
-    let finished = hold.run(|up| announce(&args, up)).await;
+    let ready = hold.run(|up| announce(&args, up, voice));
+    let (finished, live) = screen::beside(live, &telling, "the lab", ready).await;
+    screen::over(live, format!("lab {} is down", args.name)).await;
     let finished = finished.map_err(|e| LabError::failed(format!("lab `{}` stopped", args.name), e))?;
     match finished.error {
         Some(error) => Err(LabError::failed(format!("lab `{}` is not up", args.name), error)
@@ -64,9 +73,16 @@ async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Co
     }
 }
 
-/// Everything is ready: addresses to stdout, the rest to stderr. A supervisor always writes JSON, to the process that left it.
-fn announce(args: &Up, up: &lab_run::Up) {
+/// Everything is ready: addresses to stdout, the rest to stderr, or all of it to the live screen. A supervisor always writes JSON, to
+/// the process that left it.
+fn announce(args: &Up, up: &lab_run::Up, voice: Option<SyncSender<Said>>) {
     let Ok(entry) = serde_json::to_value(up) else { return };
+    let doors = up.services.iter().filter_map(|s| Some(format!("{} {}", s.name, s.url.as_ref()?)));
+    let doors = format!("ready: {}", doors.collect::<Vec<_>>().join(" · "));
+    // When the screen is gone already, the sentences go on and so do the addresses.
+    if voice.is_some_and(|voice| voice.try_send(Said::Message(doors)).is_ok()) {
+        return;
+    }
     let written = if args.supervise || args.format == Format::Json {
         out::line(&entry.to_string())
     } else {

@@ -23,6 +23,10 @@ fn a_short_experiment_ends_with_a_report_that_adds_up() {
     let offered = offered_in(&bench.journal());
     assert!((120..280).contains(&offered), "200 requests were to be offered, {offered} were");
 
+    let timed = |line: &&str| line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && line.starts_with(' ');
+    let (live, talk) = (bench.run(&["replay", "last"]), stderr(&ran));
+    assert_eq!(stdout(&live).lines().collect::<Vec<_>>(), talk.lines().filter(timed).collect::<Vec<_>>());
+
     let again = bench.run(&["report", "last"]);
     assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
     assert_eq!(fs::read_to_string(run.join("report.md")).expect("a report"), report, "not the same twice");

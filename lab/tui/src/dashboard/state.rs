@@ -124,13 +124,8 @@ fn shown(timeline: &mut Timeline, player: Option<Player>, silent: Span, mode: Mo
             let now = arrived.plus(silent);
             Ok(Shown { instant: Instant { whole, model, now, end }, news, silent, live: now })
         }
-        Mode::Paused(t) => {
-            let Known { model, news, .. } = timeline.at(t)?;
-            // Nothing that came later is seen.
-            let instant = Instant { whole: model, model, now: t, end: t };
-            Ok(Shown { instant, news, silent: Span::ZERO, live: unplayed })
-        }
-        Mode::Scrub(t) => {
+        // What came later is not seen while it is paused, and in the lanes only while a cursor moves: `frame` knows.
+        Mode::Paused(t) | Mode::Scrub(t) => {
             let Known { whole, model, news, .. } = timeline.at(t)?;
             Ok(Shown { instant: Instant { whole, model, now: t, end }, news, silent: Span::ZERO, live: unplayed })
         }

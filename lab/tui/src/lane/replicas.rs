@@ -36,8 +36,8 @@ impl Lane for Replicas {
         }
     }
 
-    fn applies(&self, _side: &Side<'_>) -> bool {
-        true
+    fn applies(&self, side: &Side<'_>) -> bool {
+        side.model.spec(side.trial).is_none_or(|spec| spec.services.workload(side.workload).is_some())
     }
 
     fn draw(&self, scene: &Scene<'_>, place: Place, buf: &mut Buffer) {

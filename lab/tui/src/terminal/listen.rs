@@ -44,7 +44,7 @@ impl Listener {
     }
 
     /// What comes next, for at most so long.
-    pub fn wait(&mut self, at_most: Duration, broken: &AtomicBool) -> io::Result<Option<Heard>> {
+    pub fn wait(&self, at_most: Duration, broken: &AtomicBool) -> io::Result<Option<Heard>> {
         let began = Instant::now();
         loop {
             if broken.load(Ordering::SeqCst) {
@@ -86,7 +86,7 @@ impl Listener {
     }
 
     /// Waits until there is something to read. True when the terminal is gone.
-    fn poll(&mut self, at_most: Duration) -> io::Result<bool> {
+    fn poll(&self, at_most: Duration) -> io::Result<bool> {
         let stdin = io::stdin();
         let mut fds = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.woken, PollFlags::IN)];
         let time = Timespec { tv_sec: at_most.as_secs().min(3_600) as _, tv_nsec: at_most.subsec_nanos().into() };
@@ -96,10 +96,8 @@ impl Listener {
             Err(error) => return Err(error.into()),
         }
         let gone = fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
-        if fds[1].revents().intersects(PollFlags::IN) {
-            // The flags say what it was; nothing to read is as good.
-            self.woken.read(&mut [0; 64]).ok();
-        }
+        // What is in there says nothing that the flags do not say.
+        while matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {}
         Ok(gone)
     }
 }
