@@ -143,7 +143,7 @@ impl LiveScreen {
     /// Says the last words and waits until it is left. Not for async code.
     pub fn over(self, words: String) {
         self.say(Said::Over(words));
-        if let Some(Err(error)) = self.left.blocking_recv().ok() {
+        if let Ok(Err(error)) = self.left.blocking_recv() {
             out::talk(&format!("the screen is gone: {}", chain(&error)));
         }
     }

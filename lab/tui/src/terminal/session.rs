@@ -45,7 +45,8 @@ impl Write for Taken {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stdout().flush()
+        let mut out = io::stdout().lock();
+        if TAKEN.load(Ordering::SeqCst) { out.flush() } else { Ok(()) }
     }
 }
 
