@@ -138,7 +138,8 @@ fn limit(decision: &Decision, config: &Config) -> Option<String> {
         Limit::ScaleUpLimit if config.behavior.is_none() => Some(format!("rate limit allows {rate}")),
         Limit::ScaleUpLimit | Limit::ScaleDownLimit => Some(format!("policy allows {rate}")),
         Limit::DesiredWithinRange if decision.rescale && config.behavior.is_some() => {
-            decision.rate_allows.map(|rate| format!("policy allows {}", rate.max(0)))
+            let binds = |rate: &i32| *rate > 0;
+            decision.rate_allows.filter(binds).map(|rate| format!("policy allows {rate}"))
         }
         Limit::DesiredWithinRange => None,
     }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use lab_core::model::Cell;
+use lab_core::unit::Span;
 use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -59,7 +60,7 @@ impl Lane for Load {
 
     /// What was done: what was offered is the same in all variants.
     fn numbers(&self, side: &Side<'_>) -> Vec<Option<f64>> {
-        side.cells.iter().map(|cell| cell.as_ref().and_then(|cell| cell.per_second(cell.counts.completed))).collect()
+        side.cells.iter().map(|cell| cell.as_ref().and_then(|cell| rate(cell, cell.counts.completed))).collect()
     }
 
     fn tell(&self, number: f64) -> String {
@@ -84,7 +85,7 @@ impl Bars {
     /// None over no time.
     fn of(cell: &Cell) -> Option<Self> {
         let counts = &cell.counts;
-        let (offered, done) = (cell.per_second(counts.offered)?, cell.per_second(counts.completed)?);
+        let (offered, done) = (rate(cell, counts.offered)?, rate(cell, counts.completed)?);
         let left = counts.offered.saturating_sub(counts.completed);
         let undone = left > 1 && left as f64 >= UNDONE * counts.offered as f64;
         Some(Self { offered, done, undone, complete: cell.complete() })
@@ -139,7 +140,7 @@ fn top(side: &Side<'_>) -> f64 {
     let planned = load.iter().flat_map(|load| &load.phases).map(|phase| phase.rate.peak(phase.length).0);
     let by_hand = side.trial.changes.iter().filter_map(|(_, change, _)| change.rate);
     let planned = ROOM * planned.chain(by_hand).filter(|rate| rate.is_finite()).fold(0.0, f64::max);
-    let most = |cell: &Cell| cell.per_second(cell.counts.offered.max(cell.counts.completed));
+    let most = |cell: &Cell| rate(cell, cell.counts.offered.max(cell.counts.completed));
     let seen = side.cells.iter().flatten().filter_map(most).fold(0.0, f64::max);
     if planned > 0.0 && seen <= planned { planned } else { draw::nice_above(seen) }
 }
@@ -170,6 +171,12 @@ fn values(scene: &Scene<'_>, place: Place, buf: &mut Buffer) {
     draw::value(scene, place, 0, &format!("{}/{}", per_second(bars.offered), per_second(bars.done)), role, buf);
     draw::value(scene, place, 1, unit, Role::Dim, buf);
     draw::value(scene, place, 2, "per second", Role::Dim, buf);
+}
+
+/// Requests a second. The rest of a second that a load ends in counts as a whole one: of a few answers in a few milliseconds no rate
+/// can be told.
+fn rate(cell: &Cell, count: u64) -> Option<f64> {
+    (cell.over.0 > 0).then(|| count as f64 / cell.over.max(Span::from_secs(1)).as_secs_f64())
 }
 
 /// A rate in few characters.

@@ -146,6 +146,7 @@ pub(super) fn mode(scene: &Scene<'_>) -> String {
         (Mode::Paused(_), _) => "PAUSED".to_owned(),
         (Mode::Scrub(_), _) => "SCRUB".to_owned(),
         (Mode::Live, Some(speed)) => format!("REPLAY {}x", words::digits(speed)),
+        (Mode::Live, None) if scene.model.ended.is_some() => "ENDED".to_owned(),
         (Mode::Live, None) => "LIVE".to_owned(),
     }
 }
