@@ -11,8 +11,11 @@ use crate::settings::Settings;
 const VERBS: &str = "  lab experiment NAME     run all trials of an experiment and write its report
   lab plan NAME           what that would create, for how long
   lab up / down / status  services to try by hand, and their removal
+  lab watch [NAME]        the dashboard over what another process has up
   lab load URL            the load engine alone
   lab runs / report RUN   what was run; a report anew from its journal
+  lab replay RUN          a run again on the dashboard; try: lab replay demo
+  lab frame RUN --at T    what the dashboard showed at an instant
   lab doctor / clean      what is missing; what was left behind
   lab help                everything";
 
