@@ -13,6 +13,7 @@ use crate::cmd::block_on;
 use crate::console::Console;
 use crate::error::{Code, LabError};
 use crate::follow::JournalHistory;
+use crate::out;
 use crate::screen;
 use crate::settings::Settings;
 
@@ -53,6 +54,9 @@ pub fn attach(lab: &LabStatus, look: &LookArgs, settings: &Settings) -> Result<C
     let timeline = Timeline::new(Box::new(JournalHistory::new(dir.journal())));
     let left = Dashboard { timeline, outside: Box::new(console), settings: dash }.run();
     let left = left.map_err(|e| LabError::failed(format!("cannot go on showing lab `{}`", lab.name), e))?;
+    if left == Left::GoOn {
+        out::talk(&format!("lab {} stays up; remove it with: lab down --name {0}", lab.name));
+    }
     Ok(match left {
         Left::Signal(_) => Code::Interrupted,
         Left::Panicked => Code::EnvironmentFailed,
