@@ -53,7 +53,11 @@ pub fn settings(look: &LookArgs, source: Source) -> Result<Dash, LabError> {
         fps: config.dashboard.fps.unwrap_or(4),
         keymap,
         source,
-        marks: Marks { title: true, progress: env::var_os("TMUX").is_none() },
+        marks: Marks {
+            title: true,
+            progress: env::var_os("TMUX").is_none(),
+            mouse: config.dashboard.mouse.unwrap_or(false),
+        },
         ..Dash::default()
     })
 }

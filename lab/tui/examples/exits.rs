@@ -69,8 +69,11 @@ fn main() -> ExitCode {
     events.truncate(left);
     let history = MemoryHistory::new(events);
     let history: Box<dyn History> = if way == "error" { Box::new(Failing(history)) } else { Box::new(history) };
-    let settings =
-        Settings { source: Source::Conducted, marks: Marks { title: true, progress: true }, ..Settings::default() };
+    let settings = Settings {
+        source: Source::Conducted,
+        marks: Marks { title: true, progress: true, mouse: true },
+        ..Settings::default()
+    };
     let outside = Box::new(World { way, asked: 0 });
     let dashboard = Dashboard { timeline: Timeline::new(history), outside, settings };
     match std::thread::spawn(|| dashboard.run()).join() {

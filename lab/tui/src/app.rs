@@ -143,6 +143,26 @@ impl App {
         vec![Action::Redraw]
     }
 
+    /// Takes a step of the wheel: as the keys for a row up or down, where they mean that.
+    pub fn wheel(&mut self, up: bool, facts: &Facts) -> Vec<Action> {
+        match self.context() {
+            Context::Run | Context::Help => self.command(if up { Command::Up } else { Command::Down }, facts),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes a click on a column of the screen: inside the plots it puts the cursor there.
+    pub fn click(&mut self, x: u16, facts: &Facts) -> Vec<Action> {
+        let column = x.checked_sub(facts.plot.0).filter(|column| *column < facts.plot.1.width);
+        match (self.context(), column) {
+            (Context::Run, Some(column)) => {
+                self.scrub(facts.plot.1.start_of(column).plus(facts.column), facts);
+                vec![Action::Redraw]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Does what a command says where the keys go now.
     pub fn command(&mut self, command: Command, facts: &Facts) -> Vec<Action> {
         self.message = None;

@@ -84,6 +84,11 @@ fn gutters(width: u16) -> (u16, u16) {
     }
 }
 
+/// First column of every plot on a screen of this width.
+pub fn plot_left(width: u16) -> u16 {
+    gutters(width).0 + 1
+}
+
 /// Columns of every plot on a screen of this width.
 pub fn plot_width(width: u16) -> u16 {
     let (left, right) = gutters(width);

@@ -23,6 +23,16 @@ pub enum Heard {
     Key(KeyEvent),
     /// Text was pasted.
     Paste(String),
+    /// The wheel was turned by a step, up or down.
+    Wheel {
+        /// Towards the top.
+        up: bool,
+    },
+    /// A cell was clicked.
+    Click {
+        /// Its column.
+        x: u16,
+    },
     /// The terminal has another size.
     Resized,
     /// The terminal's window came to the front, or went from it.
@@ -49,13 +59,15 @@ pub enum Progress {
     Unknown,
 }
 
-/// Which marks beside the screen are set. They are for terminals that know them.
+/// What is asked of the terminal beyond the screen. It is for terminals that know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
     /// The window's title.
     pub title: bool,
     /// Progress on the tab or in the task bar: OSC 9;4.
     pub progress: bool,
+    /// Wheel and clicks come here; the terminal selects no text then, unless its own key is held.
+    pub mouse: bool,
 }
 
 /// A terminal as the loop uses it, so that tests can hold one whose keys are a script and whose clock stands still.

@@ -4,9 +4,10 @@ use lab_core::model::{Model, Replica, Trial, Workload};
 use lab_core::spec::Shape;
 use lab_core::unit::{RunTime, Span};
 
+use crate::axis::Axis;
 use crate::frame::{self, Instant};
 use crate::keys::Needs;
-use crate::layout::plot_width;
+use crate::layout::{plot_left, plot_width};
 use crate::pane;
 use crate::view::View;
 
@@ -80,6 +81,8 @@ pub struct Facts {
     pub ghost: Option<usize>,
     /// How long a column is.
     pub column: Span,
+    /// First column of the plots on the screen, and the axis on them.
+    pub plot: (u16, Axis),
     /// Rate that is offered by the newest word, requests a second; None: no load.
     pub rate: Option<f64>,
     /// The load is paused by hand.
@@ -116,6 +119,10 @@ impl Facts {
         let empty = Trial::default();
         let then = shown.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
         let workload = frame::workload(instant.model, then, view);
+        let width = plot_width(given.size.0);
+        let second = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width };
+        let axis = |trial| frame::axis(whole, trial, view, width, instant.end, instant.now);
+        let axis = trial.map_or(second, axis);
         let table = then.workloads.get(&workload).map(|w| pane::replicas::rows(w, &view.filter));
         Self {
             now,
@@ -123,9 +130,8 @@ impl Facts {
             trials: windows(whole, newest),
             shown,
             ghost: shown.and_then(|i| frame::ghost_of(whole, i)),
-            column: trial.map_or(Span::from_secs(1), |trial| {
-                frame::axis(whole, trial, view, plot_width(given.size.0), instant.end, instant.now).column
-            }),
+            column: axis.column,
+            plot: (plot_left(given.size.0), axis),
             rate: current.and_then(|trial| offered(whole, trial)),
             load_paused: current.is_some_and(paused),
             phase: current.and_then(|trial| under_way(trial).map(|(_, name)| name)),

@@ -85,7 +85,7 @@ impl App {
         (from.min(to), to)
     }
 
-    fn scrub(&mut self, to: RunTime, facts: &Facts) {
+    pub(super) fn scrub(&mut self, to: RunTime, facts: &Facts) {
         let (first, last) = self.bounds(facts);
         self.view.mode = Mode::Scrub(to.clamp(first, last));
     }

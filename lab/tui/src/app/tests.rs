@@ -4,6 +4,7 @@ use lab_core::unit::Span;
 use proptest::prelude::*;
 
 use super::*;
+use crate::axis::Axis;
 use crate::keys::{Chord, TABLE};
 use crate::view::{Mode, Panel, Zoom};
 
@@ -21,6 +22,7 @@ fn facts() -> Facts {
         shown: Some(1),
         ghost: Some(0),
         column: Span::from_secs(2),
+        plot: (16, Axis { zero: RunTime(0), column: Span::from_secs(2), first: -2, width: 80 }),
         rate: Some(400.0),
         load_paused: false,
         phase: Some("step".to_owned()),
@@ -93,6 +95,22 @@ fn modes_change_as_keys_say() {
         }
         assert_eq!(app.view.mode, mode, "{keys}");
     }
+}
+
+#[test]
+fn a_click_puts_the_cursor_where_the_column_is_and_the_wheel_turns_lines() {
+    let facts = Facts { plot: (16, Axis { zero: seconds(210), ..facts().plot.1 }), ..facts() };
+    let mut app = app();
+    assert_eq!(app.click(15, &facts), [], "left of the plots");
+    assert_eq!(app.click(96, &facts), [], "right of them");
+    assert_eq!(app.view.mode, Mode::Live);
+    assert_eq!(app.click(18 + 10, &facts), [Action::Redraw]);
+    assert_eq!(app.view.mode, Mode::Scrub(seconds(210 + 22)), "the end of the tenth column after load began");
+    press(&mut app, "e", &facts);
+    app.wheel(true, &facts);
+    assert_eq!(app.view.scroll, 1);
+    app.wheel(false, &facts);
+    assert_eq!(app.view.scroll, 0);
 }
 
 #[test]
@@ -347,6 +365,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             shown: trials.checked_sub(1),
             ghost: (trials > 1).then_some(0),
             column: Span(now % 7_200_000_000_000),
+            plot: (16, Axis { zero: RunTime(0), column: Span(now % 7_200_000_000_000), first: -2, width: 80 }),
             rate: (now % 3 > 0).then_some(now as f64),
             load_paused: paused,
             phase: ended.then(|| "step".to_owned()),

@@ -90,7 +90,7 @@ pub fn home_loop_on(
                 pace.soil(Dirty::Now);
                 None
             }
-            Some(Heard::Focus(_)) => None,
+            Some(Heard::Focus(_) | Heard::Wheel { .. } | Heard::Click { .. }) => None,
             Some(Heard::Signal(signal)) => return Ok(HomeLeft::Signal(signal)),
             Some(Heard::Panicked) => return Ok(HomeLeft::Panicked),
         };

@@ -116,6 +116,14 @@ impl<S: Screen> Loop<'_, S> {
                 let facts = self.state.facts()?;
                 self.state.app.paste(&text, &facts)
             }
+            Heard::Wheel { up } => {
+                let facts = self.state.facts()?;
+                self.state.app.wheel(up, &facts)
+            }
+            Heard::Click { x } => {
+                let facts = self.state.facts()?;
+                self.state.app.click(x, &facts)
+            }
             Heard::Resized => {
                 self.state.size = self.screen.size()?;
                 vec![Action::Redraw]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{Event, KeyEventKind};
+use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
@@ -117,6 +117,12 @@ fn heard(event: Event) -> Option<Heard> {
         Event::Resize(..) => Some(Heard::Resized),
         Event::FocusGained => Some(Heard::Focus(true)),
         Event::FocusLost => Some(Heard::Focus(false)),
-        Event::Key(_) | Event::Mouse(_) => None,
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::ScrollUp => Some(Heard::Wheel { up: true }),
+            MouseEventKind::ScrollDown => Some(Heard::Wheel { up: false }),
+            MouseEventKind::Down(MouseButton::Left) => Some(Heard::Click { x: mouse.column }),
+            _ => None,
+        },
+        Event::Key(_) => None,
     }
 }

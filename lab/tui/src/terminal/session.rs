@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossterm::cursor::{Hide, Show};
-use crossterm::event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange};
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
+    EnableMouseCapture,
+};
 use crossterm::queue;
 use crossterm::style::ResetColor;
 use crossterm::terminal::{
@@ -23,8 +26,8 @@ use super::{Heard, Marks, Progress, Screen, show};
 
 /// The terminal is taken over. What puts it back asks this first, so that it happens once.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Marks beside the screen were set.
-static MARKED: [AtomicBool; 2] = [AtomicBool::new(false), AtomicBool::new(false)];
+/// What was asked beyond the screen: title, progress, mouse.
+static MARKED: [AtomicBool; 3] = [AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false)];
 /// A thread panicked while there was a session.
 static BROKEN: AtomicBool = AtomicBool::new(false);
 /// There is a session.
@@ -64,7 +67,7 @@ pub struct Session {
 
 impl Session {
     /// Takes the terminal over: raw mode, alternate screen, no cursor, pasted text as such, focus told; the mouse stays the terminal's,
-    /// so that text can be selected. From now on a panic in any thread gives it back before it is told.
+    /// so that text can be selected, unless it is asked for. From now on a panic in any thread gives it back before it is told.
     ///
     /// # Errors
     /// Standard input or output is not a terminal, there is a session already, or the terminal refuses.
@@ -186,6 +189,7 @@ fn take(marks: Marks) -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
     MARKED[0].store(marks.title, Ordering::SeqCst);
     MARKED[1].store(marks.progress, Ordering::SeqCst);
+    MARKED[2].store(marks.mouse, Ordering::SeqCst);
     enable_raw_mode()?;
     out.write_all(&entering(marks))?;
     out.flush()
@@ -196,7 +200,8 @@ fn give_back() {
     // Waits for the end of a frame that is being written.
     let mut out = io::stdout().lock();
     if TAKEN.swap(false, Ordering::SeqCst) {
-        let marks = Marks { title: MARKED[0].load(Ordering::SeqCst), progress: MARKED[1].load(Ordering::SeqCst) };
+        let [title, progress, mouse] = [0, 1, 2].map(|i: usize| MARKED[i].load(Ordering::SeqCst));
+        let marks = Marks { title, progress, mouse };
         // The terminal may be gone, and then nobody is left to be told.
         out.write_all(&leaving(marks)).and_then(|()| out.flush()).ok();
         disable_raw_mode().ok();
@@ -212,6 +217,9 @@ fn entering(marks: Marks) -> Vec<u8> {
     }
     // Queueing into memory cannot fail.
     let _infallible = queue!(out, EnterAlternateScreen, Hide, EnableBracketedPaste, EnableFocusChange);
+    if marks.mouse {
+        let _infallible = queue!(out, EnableMouseCapture);
+    }
     out
 }
 
@@ -219,6 +227,9 @@ fn entering(marks: Marks) -> Vec<u8> {
 fn leaving(marks: Marks) -> Vec<u8> {
     let mut out = Vec::new();
     // Queueing into memory cannot fail.
+    if marks.mouse {
+        let _infallible = queue!(out, DisableMouseCapture);
+    }
     let _infallible = queue!(
         out,
         EndSynchronizedUpdate,
@@ -266,7 +277,8 @@ mod tests {
             !leave.contains(']') || !leave.contains("9;4"),
             "a terminal that was not asked gets no marks: {leave:?}"
         );
-        let marks = Marks { title: true, progress: true };
+        let marks = Marks { title: true, progress: true, mouse: true };
+        assert!(text(entering(marks)).contains("?1000h") && text(leaving(marks)).contains("?1000l"));
         assert!(text(entering(marks)).contains("[22;2t") && text(leaving(marks)).contains("[23;2t"));
         assert!(text(leaving(marks)).contains("]9;4;0;0"));
         assert_eq!(osc(Progress::Failing(130)), "\u{1b}]9;4;2;100\u{1b}\\");

@@ -12,6 +12,8 @@ use lab_tui::pane::Extras;
 use lab_tui::view::View;
 use ratatui::buffer::Buffer;
 
+pub mod runs;
+
 /// The events of the run with one fourfold step: load begins after a few seconds, steps at 20 s, cools down at 100 s, ends at 180 s.
 pub fn autoscale() -> Vec<Event> {
     Scenario::autoscale(3).events()
