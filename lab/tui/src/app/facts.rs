@@ -187,20 +187,24 @@ fn windows(model: &Model, newest: RunTime) -> Vec<Window> {
     model.trials.iter().zip(nexts).map(window).collect()
 }
 
-/// The phase under way: its index and name.
+/// The phase under way: its index and name. One that nobody marked is known by its samples alone, which do not name it.
 fn under_way(trial: &Trial) -> Option<(u32, String)> {
+    if trial.sends_unmarked() {
+        let index = *trial.phases.keys().next_back()?;
+        return Some((index, "under way".to_owned()));
+    }
     let runs = trial.phases.iter().rev().find(|(_, phase)| phase.started.is_some() && phase.ended.is_none());
     runs.map(|(index, phase)| (*index, phase.name.clone()))
 }
 
 /// What is offered: what was set by hand, else what the phase plans all along, else what the newest second had. None when no load runs.
 fn offered(model: &Model, trial: &Trial) -> Option<f64> {
-    trial.load_started?;
+    let zero = trial.load_started?;
     let phase = under_way(trial);
     if phase.is_none() && !trial.phases.is_empty() {
         return None;
     }
-    let by_hand = trial.changes.iter().rev().find_map(|(_, change, _)| change.rate).filter(|rate| *rate >= 0.0);
+    let by_hand = trial.newest_changes().find_map(|change| change.rate).filter(|rate| *rate >= 0.0);
     let planned = || {
         let (index, _) = phase?;
         match model.spec(trial)?.load.as_ref()?.phases.get(index as usize)?.rate {
@@ -209,14 +213,15 @@ fn offered(model: &Model, trial: &Trial) -> Option<f64> {
         }
     };
     let seen = || {
-        let cell = &trial.cells.stretches().iter().rev().find(|s| s.value.complete())?.value;
+        let mut of_this_load = trial.cells.stretches().iter().rev().take_while(|s| s.from >= zero);
+        let cell = &of_this_load.find(|s| s.value.complete())?.value;
         cell.per_second(cell.counts.offered)
     };
     by_hand.or_else(planned).or_else(seen)
 }
 
 fn paused(trial: &Trial) -> bool {
-    trial.changes.iter().rev().find_map(|(_, change, _)| change.pause).unwrap_or(false)
+    trial.newest_changes().find_map(|change| change.pause).unwrap_or(false)
 }
 
 /// Names of the replicas that exist, those of one workload first.
@@ -279,6 +284,36 @@ mod tests {
         };
         assert_eq!(offered_after(250.0, true), (Some(250.0), true));
         assert_eq!(offered_after(-1.0, false), (Some(400.0), false));
+    }
+
+    #[test]
+    fn load_whose_phases_nobody_marks_can_be_steered_and_each_load_is_for_itself() {
+        use lab_core::control::LoadChange;
+        use lab_core::event::{Event, Kind};
+        let mark = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::PhaseStarted { .. } | Kind::PhaseEnded { .. } | Kind::TrialEnded { .. } | Kind::RunEnded { .. }
+            )
+        };
+        let mut events = Scenario::autoscale(3).events();
+        events.retain(|event| !mark(&event.kind));
+        let over = at(&events, 10_000);
+        assert_eq!((over.rate, over.phase), (None, None), "every generator has sent its last sample");
+        let seconds = |s: u64| RunTime(s * 1_000_000_000);
+        events.retain(|event| event.t <= seconds(60));
+        let runs = at(&events, 60);
+        assert!(runs.rate.is_some() && runs.phase.is_some(), "{:?}", runs.missing(Needs::Load));
+        let change = LoadChange { rate: Some(250.0), pause: Some(true), ..LoadChange::default() };
+        let mut then = |s: u64, kind: Kind| {
+            let n = events.last().map_or(1, |event| event.n + 1);
+            events.push(Event { n, t: seconds(s), src: "run".to_owned(), late: Span::ZERO, clock: None, kind });
+            at(&events, s)
+        };
+        let by_hand = then(61, Kind::LoadChanged { change, by: "user".to_owned() });
+        assert_eq!((by_hand.rate, by_hand.load_paused), (Some(250.0), true));
+        let again = then(62, Kind::LoadStarted { at: seconds(62) });
+        assert!(again.rate != Some(250.0) && !again.load_paused, "{:?}", again.rate);
     }
 
     #[test]
