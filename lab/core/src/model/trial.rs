@@ -143,6 +143,23 @@ impl Trial {
         Some((from, samples.into_iter().chain(phases).max().unwrap_or(from).max(from)))
     }
 
+    /// Changes by hand of the load that began last, newest first. In a lab that is up several loads may follow one another, and what
+    /// was set for one is not in force for the next.
+    pub fn newest_changes(&self) -> impl Iterator<Item = &LoadChange> {
+        let zero = self.load_started.unwrap_or_default();
+        // One that says from when on counts from the load's own beginning, also when it was asked for before that.
+        let of_this = move |(at, change, _): &&(RunTime, LoadChange, String)| change.from_ns.is_some() || *at >= zero;
+        self.changes.iter().rev().filter(of_this).map(|(_, change, _)| change)
+    }
+
+    /// True while load runs whose phases nobody marks, as in a lab that is up: it has begun, and not every generator has sent its last
+    /// sample.
+    pub fn sends_unmarked(&self) -> bool {
+        let marked = self.phases.values().any(|phase| phase.started.is_some());
+        let finished = !self.generators.is_empty() && self.generators.values().all(|generator| generator.finished);
+        self.load_started.is_some() && !marked && !finished
+    }
+
     /// Bytes on the heap, about.
     pub fn heap_bytes(&self) -> usize {
         let cells: usize = self.cells.stretches().iter().map(|s| size_of_val(s) + s.value.heap_bytes()).sum();
