@@ -60,7 +60,8 @@ impl Console {
 
 impl Outside for Console {
     fn steerable(&self) -> bool {
-        self.lab.is_some()
+        // Looked up anew: a lab that comes up listens a little later than it is shown.
+        self.lab.as_ref().is_some_and(|lab| lab_run::socket_path(lab).exists())
     }
 
     fn steer(&mut self, steer: Steer) {
