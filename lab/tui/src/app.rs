@@ -215,6 +215,11 @@ impl App {
         }
         match command {
             Command::OpenHelp => self.over = Some(Over::Help(0)),
+            // A process that stops would stop what it conducts with it.
+            Command::Suspend if facts.source == Source::Conducted && !facts.nothing_goes_on() => {
+                let quit = self.keymap.first(Command::Quit, self.look.ascii).unwrap_or_default();
+                self.say(format!("suspending would stop the run as well; leave with {quit} and it goes on"));
+            }
             Command::Suspend => return vec![Action::Suspend],
             Command::Report => return vec![Action::Report],
             Command::Still => return vec![Action::Still],

@@ -217,10 +217,21 @@ fn the_run_is_steered_as_keys_say() {
         ("n space enter", vec![]),
         ("s", vec![Action::Still]),
         ("o", vec![Action::Report]),
-        ("ctrl-z", vec![Action::Suspend]),
+        ("ctrl-z", vec![]),
     ];
     for (keys, actions) in table {
         assert_eq!(press(&mut app(), keys, &facts()), actions, "{keys}");
+    }
+}
+
+#[test]
+fn only_what_conducts_nothing_is_suspended() {
+    let mut conducting = app();
+    assert_eq!(press(&mut conducting, "ctrl-z", &facts()), []);
+    assert_eq!(conducting.message(), Some("suspending would stop the run as well; leave with q and it goes on"));
+    let attached = Facts { source: Source::Attached("lab".to_owned()), ..facts() };
+    for facts in [attached, replay(), Facts { ended: true, ..facts() }] {
+        assert_eq!(press(&mut app(), "ctrl-z", &facts), [Action::Suspend], "{:?}", facts.source);
     }
 }
 
