@@ -233,7 +233,8 @@ impl<S: Screen> Loop<'_, S> {
         let quiet = now.saturating_sub(self.came);
         let told = player.is_none() && !timeline.over() && quiet >= SILENCE;
         let told = Span::from_secs(if told { quiet.as_secs() } else { 0 });
-        let seen = new || told != std::mem::replace(silent, told);
+        let was = std::mem::replace(silent, told);
+        let seen = new || told != was;
         if seen && !matches!(app.view.mode, Mode::Paused(_)) {
             self.pace.soil(Dirty::Soon);
         }
