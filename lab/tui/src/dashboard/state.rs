@@ -86,7 +86,8 @@ impl State {
     pub fn still(&mut self) -> Result<Still, HistoryError> {
         let Self { app, timeline, player, silent, size, settings, .. } = self;
         let shown = shown(timeline, *player, *silent, app.view.mode)?;
-        let buf = frame(&shown.instant, &app.view, *size, settings.look, &Extras::still(), &mut Columns::default());
+        let extras = Extras { news: shown.news, ..Extras::still() };
+        let buf = frame(&shown.instant, &app.view, *size, settings.look, &extras, &mut Columns::default());
         Ok(Still {
             at: shown.instant.now,
             size: *size,
