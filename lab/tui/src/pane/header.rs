@@ -52,11 +52,18 @@ fn which(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
         let label = scene.model.variant(scene.trial).map_or("", |variant| variant.label.as_str());
         let text = format!("{}/{} {label}", info.variant.saturating_add(1), run.variants.len());
         parts.push(Part::new(" ", text.trim_end(), Role::Text, 4));
+        parts.extend(ghost(scene).map(|label| Part::new(" ", format!("vs {label}"), Role::Ghost, 4)));
     }
     let blocks = blocks(run);
     if blocks > 1 {
         parts.push(Part::new(" ", format!("block {}/{blocks}", info.block.saturating_add(1)), Role::Text, 6));
     }
+}
+
+/// What the variant behind is called.
+fn ghost<'a>(scene: &Scene<'a>) -> Option<&'a str> {
+    let side = scene.ghost?;
+    side.model.variant(side.trial).map(|variant| variant.label.as_str())
 }
 
 fn blocks(run: &RunInfo) -> u32 {
@@ -80,7 +87,8 @@ fn place(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
 fn how_far(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
     let passed = scene.now.since(zero(scene.trial));
     let stage = stage(scene);
-    let planned = planned(scene.model, scene.trial);
+    // A load of so many requests has a plan without a length.
+    let planned = planned(scene.model, scene.trial).filter(|planned| !planned.is_zero());
     match (&stage, planned) {
         (Some(stage), _) => parts.push(Part::new(group, *stage, Role::Text, 2)),
         (None, Some(planned)) => {

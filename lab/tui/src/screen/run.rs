@@ -14,7 +14,7 @@ use crate::view::{Panel, View};
 /// Draws it.
 pub fn draw(scene: &Scene<'_>, view: &View, extras: &Extras<'_>, area: Rect, buf: &mut Buffer) {
     if scene.tier == Tier::Line {
-        return pane::oneline::draw(scene, area, buf);
+        return pane::oneline::draw(scene, extras.footer, area, buf);
     }
     let layout = Layout::of(area, &scene.shown, view.panel != Panel::Usual);
     pane::header::draw(scene, layout.header, buf);
