@@ -85,7 +85,7 @@ fn the_header_says_how_far_the_trial_is() {
         "{row}"
     );
     assert!(row.ends_with("?:help"), "{row}");
-    assert!(at_instant(end(), SIZE)[0].contains("│ over │ LIVE"));
+    assert!(at_instant(end(), SIZE)[0].contains("│ over │ ENDED"));
 }
 
 #[test]
