@@ -94,7 +94,9 @@ fn last_words(name: &str, finished: &Result<Finished, LabError>) -> String {
 /// A supervisor always writes JSON, to the process that left it.
 fn announce(args: &Up, up: &lab_run::Up, voice: Option<SyncSender<Said>>, shown: &OnceLock<String>) {
     let Ok(entry) = serde_json::to_value(up) else { return };
-    let doors = up.services.iter().filter_map(|s| Some(format!("{} {}", s.name, s.url.as_ref()?)));
+    // One row has to do for all of them: their ports, as all are on this machine.
+    let port = |url: &str| url.rsplit_once(':').map(|(_, port)| format!(":{port}"));
+    let doors = up.services.iter().filter_map(|s| Some(format!("{} {}", s.name, port(s.url.as_deref()?)?)));
     let doors = format!("ready: {}", doors.collect::<Vec<_>>().join(" · "));
     // When the screen is gone already, the sentences go on and so do the addresses.
     if voice.is_some_and(|voice| voice.try_send(Said::Message(doors)).is_ok()) {
