@@ -11,7 +11,7 @@ use std::time::Instant;
 use lab_core::control::{LoadChange, Sample};
 use lab_core::event::{Event, Kind, Outcome, RunInfo, TrialInfo, VariantInfo};
 use lab_core::spec::{AutoscalerSettings, Budget, EnvironmentKind, Load, Phase, Services, Shape, Spec, Target};
-use lab_core::unit::{Rate, RunTime, Span};
+use lab_core::unit::{RunTime, Span};
 use lab_core::words;
 use lab_tui::app::Source;
 use lab_tui::dashboard::Left;
@@ -60,7 +60,7 @@ impl Live {
         let (wish, wishes) = sync_channel(WAITING);
         let outside = Box::new(Engine { wish, voice: voice.clone(), said, paced: options.rate.is_some() });
         let events = Events { began: Instant::now(), history: MemoryHistory::default(), number: Rc::default() };
-        let settings = screen::settings(look, Source::Conducted)?;
+        let settings = screen::settings(look, Source::Load)?;
         let screen = LiveScreen::open(Box::new(events.history.clone()), outside, voice, settings)?;
         let trial = TrialInfo { trial: 0, variant: 0, block: 0, seed: options.seed };
         events.say(Kind::RunStarted(Box::new(info(options, trial))));
@@ -185,12 +185,7 @@ fn length(options: &Options) -> Option<Span> {
 
 /// What a run of one load is called and plans.
 fn info(options: &Options, trial: TrialInfo) -> RunInfo {
-    let phase = |length| Phase {
-        name: PHASE.to_owned(),
-        rate: Shape::Constant(options.rate.unwrap_or(Rate(0.0))),
-        length,
-        measure: true,
-    };
+    let phase = |(length, rate)| Phase { name: PHASE.to_owned(), rate: Shape::Constant(rate), length, measure: true };
     let load = Load {
         target: Target::UserService,
         mix: BTreeMap::new(),
@@ -198,8 +193,9 @@ fn info(options: &Options, trial: TrialInfo) -> RunInfo {
         connections: options.connections,
         timeout: options.timeout,
         prepare: 0,
-        // A load of so many requests ends when they are sent; its axis follows.
-        phases: length(options).into_iter().map(phase).collect(),
+        // Without a rate nothing is planned that could be held against what was sent. A load of so many requests ends when they are
+        // sent; its axis follows.
+        phases: length(options).zip(options.rate).into_iter().map(phase).collect(),
     };
     let spec = Spec {
         name: options.url.clone(),
@@ -288,6 +284,8 @@ impl Outside for Engine {
 
 #[cfg(test)]
 mod tests {
+    use lab_tui::timeline::Timeline;
+
     use super::*;
 
     fn rate(rate: f64) -> Wish {
@@ -333,5 +331,32 @@ mod tests {
         let at = events.start(1);
         assert!(at.0 > 0 && at < events.now());
         assert_eq!(events.number.get(), 4);
+    }
+
+    #[test]
+    fn without_a_rate_nothing_is_held_against_what_was_sent() {
+        let rate = lab_core::unit::Rate(100.0);
+        for (rate, length, phases) in [
+            (None, Length::For(Span::from_secs(2)), 0),
+            (Some(rate), Length::For(Span::from_secs(2)), 1),
+            (Some(rate), Length::Requests(50), 0),
+        ] {
+            let options = Options { url: "http://127.0.0.1".to_owned(), rate, length, ..Options::default() };
+            let trial = TrialInfo { trial: 0, variant: 0, block: 0, seed: 1 };
+            let events = Events { began: Instant::now(), history: MemoryHistory::default(), number: Rc::default() };
+            events.say(Kind::RunStarted(Box::new(info(&options, trial))));
+            events.say(Kind::TrialStarted(trial));
+            let at = events.start(0);
+            events.say(Kind::PhaseEnded { index: 0, name: PHASE.to_owned(), at: at.plus(Span::from_secs(2)) });
+            let mut timeline = Timeline::new(Box::new(events.history.clone()));
+            timeline.read(100).expect("it reads");
+            let model = timeline.newest();
+            let checks = lab_core::validity::checks(model, &model.trials[0]);
+            assert_eq!(
+                checks.iter().filter(|check| check.name == "offered as planned").count(),
+                phases,
+                "{rate:?} {length:?}"
+            );
+        }
     }
 }
