@@ -6,13 +6,16 @@ use lab_core::unit::RunTime;
 use lab_core::words;
 
 use crate::frame::{planned, zero};
+use crate::scene::newest_second;
 use crate::terminal::Progress;
 
 /// `p99 412 ms · 7/10 ready · autoscale-users`, as much of it as is known.
 pub(super) fn title(model: &Model) -> String {
     let trial = model.current();
-    let newest = trial.and_then(|t| t.cells.stretches().iter().rev().map(|s| &s.value).find(|cell| cell.complete()));
-    let tail = newest.and_then(|cell| cell.p99()).map(|p99| format!("p99 {}", words::duration(p99)));
+    let tail = trial
+        .and_then(newest_second)
+        .and_then(|second| second.value.p99())
+        .map(|p99| format!("p99 {}", words::duration(p99)));
     let ready = trial.and_then(|t| {
         let workload = t.workloads.values().find(|w| !w.decisions.is_empty())?;
         Some(format!("{}/{} ready", workload.ready.last()?.value.0, workload.desired.last()?.value.0))
