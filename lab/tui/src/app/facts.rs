@@ -3,19 +3,25 @@
 use lab_core::model::{Model, Replica, Trial, Workload};
 use lab_core::spec::Shape;
 use lab_core::unit::{RunTime, Span};
+use ratatui::layout::Rect;
 
 use crate::axis::Axis;
 use crate::frame::{self, Instant};
 use crate::keys::Needs;
-use crate::layout::{plot_left, plot_width};
+use crate::layout::{Layout, Tier, plot_width};
 use crate::pane;
-use crate::view::View;
+use crate::scene::Side;
+use crate::view::{Panel, View};
 
 /// Whose run is shown, which decides what leaving means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// It is conducted by the process that shows it.
     Conducted,
+    /// It is a lab that the process that shows it holds: its name.
+    Held(String),
+    /// It is a load without a run, sent by the process that shows it.
+    Load,
     /// It is a lab that somebody else holds: its name.
     Attached(String),
     /// It is recorded.
@@ -23,6 +29,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// What goes on in the process that shows it, and would stop with it.
+    pub fn of_this_process(&self) -> Option<&'static str> {
+        match self {
+            Self::Conducted => Some("the run"),
+            Self::Held(_) => Some("the lab"),
+            Self::Load => Some("the load"),
+            Self::Attached(_) | Self::Recorded => None,
+        }
+    }
+
     /// What becomes of things when the dashboard is left, a sentence a line.
     pub fn on_leaving(&self, up: usize) -> Vec<String> {
         let replicas = lab_core::words::plural(up as u64, "replica");
@@ -30,6 +46,14 @@ impl Source {
             Self::Conducted => vec![
                 "the run goes on, told in sentences, to its end and its report".to_owned(),
                 format!("up now: {replicas}, removed when the run ends"),
+            ],
+            Self::Held(lab) => vec![
+                format!("{lab} stays up with {replicas}, told in sentences"),
+                format!("remove it with: Ctrl-C in this terminal · lab down --name {lab}"),
+            ],
+            Self::Load => vec![
+                "the load goes on, told in sentences, to its end and its summary".to_owned(),
+                "end it with: Ctrl-C in this terminal".to_owned(),
             ],
             Self::Attached(lab) => vec![
                 format!("{lab} stays up with {replicas}"),
@@ -81,8 +105,8 @@ pub struct Facts {
     pub ghost: Option<usize>,
     /// How long a column is.
     pub column: Span,
-    /// First column of the plots on the screen, and the axis on them.
-    pub plot: (u16, Axis),
+    /// Where the plots are on the screen, and the axis on them.
+    pub plot: (Rect, Axis),
     /// Rate that is offered by the newest word, requests a second; None: no load.
     pub rate: Option<f64>,
     /// The load is paused by hand.
@@ -114,24 +138,31 @@ impl Facts {
         let whole = instant.whole;
         let newest = instant.end.max(now);
         let shown = frame::shown_index(instant, view);
-        let trial = shown.and_then(|i| whole.trials.get(i));
+        let (lanes, until) = instant.of_lanes(view.mode);
+        let trial = shown.and_then(|i| lanes.trials.get(i));
         let current = whole.current().filter(|trial| trial.ended.is_none());
         let empty = Trial::default();
         let then = shown.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
         let workload = frame::workload(instant.model, then, view);
         let width = plot_width(given.size.0);
         let second = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width };
-        let axis = |trial| frame::axis(whole, trial, view, width, instant.end, instant.now);
+        let axis = |trial| frame::axis(lanes, trial, view, width, until, instant.now);
         let axis = trial.map_or(second, axis);
+        let area = Rect::new(0, 0, given.size.0, given.size.1);
+        let plots = trial.filter(|_| Tier::of(area) > Tier::Line).map(|trial| {
+            let side = Side { model: lanes, trial, workload: &workload, axis, cells: &[], until };
+            Layout::of(area, &side, view.panel != Panel::Usual).plots()
+        });
+        let plots = plots.unwrap_or_default();
         let table = then.workloads.get(&workload).map(|w| pane::replicas::rows(w, &view.filter));
         Self {
             now,
             newest,
             trials: windows(whole, newest),
             shown,
-            ghost: shown.and_then(|i| frame::ghost_of(whole, i)),
+            ghost: shown.and_then(|i| frame::ghost_of(lanes, i)),
             column: axis.column,
-            plot: (plot_left(given.size.0), axis),
+            plot: (plots, axis),
             rate: current.and_then(|trial| offered(whole, trial)),
             load_paused: current.is_some_and(paused),
             phase: current.and_then(|trial| under_way(trial).map(|(_, name)| name)),
@@ -144,6 +175,11 @@ impl Facts {
             size: given.size,
             lines: given.lines,
         }
+    }
+
+    /// A replay that has come to its end.
+    pub fn played_out(&self) -> bool {
+        self.speed.is_some() && self.now >= self.newest
     }
 
     /// True when leaving leaves nothing behind.

@@ -1,6 +1,6 @@
 //! The first row: which run and trial, where it runs and what it holds, how far it is, and how the instant was chosen.
 //!
-//! What does not fit goes in this order: the help, the bar, the cost, the block, where it runs, the variant, the name, the time, the
+//! What does not fit goes in this order: the bar, the cost, the block, where it runs, the variant, the name, the time, the
 //! silence. The mode stays.
 
 use lab_core::event::{Outcome, RunInfo, StepName};
@@ -11,17 +11,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::strip::{self, Part};
-use crate::canvas;
 use crate::frame::{planned, zero};
 use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::Mode;
 
-/// Silence that is worth a word.
-const SILENT: Span = Span::from_secs(3);
 /// Columns of the bar.
 const BAR: usize = 8;
-const HELP: &str = "?:help";
 
 /// Draws it.
 pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
@@ -32,13 +28,7 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
     how_far(scene, group, &mut parts);
     parts.extend(silence(scene).map(|text| Part::new(group, text, Role::Open, 1)));
     parts.push(Part::new(group, mode(scene), mode_role(scene), 0));
-    let all = parts.len();
-    let kept = strip::fitting(scene.look, parts, area.width);
-    let whole = kept.len() == all;
-    let x = strip::draw(scene.look, area, kept, buf);
-    if whole && area.right().saturating_sub(x) >= canvas::width(HELP) + 2 {
-        canvas::put_right(buf, area, 0, HELP, scene.look.style(Role::Dim));
-    }
+    strip::draw(scene.look, area, parts, buf);
 }
 
 /// Name, variant and block; the latter two where there is more than one.
@@ -142,10 +132,10 @@ pub(super) fn minutes(span: Span) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// `no event for 12 s`, once that is long.
+/// `no event for 12 s`, while silence is told.
 pub(super) fn silence(scene: &Scene<'_>) -> Option<String> {
     let seconds = scene.silent.0 / 1_000_000_000;
-    (scene.silent >= SILENT).then(|| format!("no event for {seconds} s"))
+    (seconds > 0).then(|| format!("no event for {seconds} s"))
 }
 
 /// How the instant was chosen, as a word.

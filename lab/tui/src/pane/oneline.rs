@@ -12,17 +12,17 @@ use super::verdict::Standing;
 use super::{Footer, episode, footer, verdict, why};
 use crate::look::Role;
 use crate::scene::Scene;
-use crate::view::Mode;
+use crate::view::{Mode, View};
 
 /// Rows above the last one.
 const ROWS: u16 = 4;
 
 /// Draws it. A message stands in the last row even where that takes something else away.
-pub fn draw(scene: &Scene<'_>, last: Footer<'_>, area: Rect, buf: &mut Buffer) {
+pub fn draw(scene: &Scene<'_>, view: &View, last: Footer<'_>, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let told = area.height > ROWS || (area.height > 1 && matches!(last, Footer::Message(_)));
+    let told = area.height > ROWS || matches!(last, Footer::Message(_));
     let above = area.height - u16::from(told);
     let row = |n: u16| Rect { y: area.y.saturating_add(n), height: u16::from(n < above), ..area };
     let standing = Standing::of(scene);
@@ -33,7 +33,7 @@ pub fn draw(scene: &Scene<'_>, last: Footer<'_>, area: Rect, buf: &mut Buffer) {
         episode::draw(scene, row(3), buf);
     }
     if told {
-        footer::draw(scene, last, &[], Rect { y: area.y.saturating_add(above), height: 1, ..area }, buf);
+        footer::draw(scene, view, last, &[], Rect { y: area.y.saturating_add(above), height: 1, ..area }, buf);
     }
 }
 
