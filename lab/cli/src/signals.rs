@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lab_run::Interrupt;
+use lab_tui::terminal::Heed;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,10 +23,12 @@ const A_MOMENT: Duration = Duration::from_millis(1);
 pub async fn listen(interrupt: &Interrupt) -> Result<(), LabError> {
     // What came while nobody listened, as in a pager, was meant for somebody else: a new runtime still has it to tell.
     tokio::time::sleep(A_MOMENT).await;
+    let heed = Arc::new(Heed::begin().map_err(refused)?);
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signals = signal(kind).map_err(refused)?;
-        let interrupt = interrupt.clone();
+        let (interrupt, heed) = (interrupt.clone(), Arc::clone(&heed));
         tokio::spawn(async move {
+            let _heard_until_the_runtime_ends = heed;
             while signals.recv().await.is_some() {
                 if kind == SignalKind::hangup() {
                     interrupt.raise_once();
@@ -48,6 +51,7 @@ pub struct BetweenScreens {
     ends: Arc<AtomicBool>,
     /// So does SIGINT.
     interrupts: Arc<AtomicBool>,
+    _heed: Heed,
 }
 
 impl BetweenScreens {
@@ -56,7 +60,8 @@ impl BetweenScreens {
     /// # Errors
     /// The system refuses a handler.
     pub fn listen() -> Result<Self, LabError> {
-        let this = Self { asked: Arc::default(), ends: Arc::default(), interrupts: Arc::default() };
+        let (asked, ends, interrupts) = (Arc::default(), Arc::default(), Arc::default());
+        let this = Self { asked, ends, interrupts, _heed: Heed::begin().map_err(refused)? };
         for (signal, ends) in [(SIGINT, &this.interrupts), (SIGTERM, &this.ends), (SIGHUP, &this.ends)] {
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(ends)).map_err(refused)?;
         }

@@ -112,22 +112,20 @@ impl<S: Screen> Loop<'_, S> {
                 let facts = self.state.facts()?;
                 self.state.app.key(key, &facts)
             }
-            Heard::Paste(text) => {
-                let facts = self.state.facts()?;
-                self.state.app.paste(&text, &facts)
-            }
+            Heard::Paste(text) => self.state.app.paste(&text),
             Heard::Wheel { up } => {
                 let facts = self.state.facts()?;
                 self.state.app.wheel(up, &facts)
             }
-            Heard::Click { x } => {
+            Heard::Click { x, y } => {
                 let facts = self.state.facts()?;
-                self.state.app.click(x, &facts)
+                self.state.app.click(x, y, &facts)
             }
             Heard::Resized => {
                 self.state.size = self.screen.size()?;
                 vec![Action::Redraw]
             }
+            Heard::Stopped => vec![Action::Suspend],
             Heard::Continued => {
                 self.played = self.screen.now();
                 self.state.size = self.screen.size()?;

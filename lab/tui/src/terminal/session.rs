@@ -21,7 +21,8 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 
 use super::frames::Frames;
-use super::listen::Listener;
+use super::heed::has_shell;
+use super::listen::{Listener, wake};
 use super::{Heard, Marks, Progress, Screen, show};
 
 /// The terminal is taken over. What puts it back asks this first, so that it happens once.
@@ -147,9 +148,12 @@ impl Screen for Session {
     }
 
     fn suspend(&mut self) -> io::Result<()> {
+        if !has_shell() {
+            return Ok(());
+        }
         give_back();
-        // To this thread, so that it stops here and not some lines later.
-        signal_hook::low_level::raise(signal_hook::consts::SIGTSTP)?;
+        // In this thread, so that it stops here and not some lines later. Not raised: it would be heard here.
+        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
         self.listener.forget();
         self.again()
     }
@@ -179,6 +183,7 @@ fn give_back_on_panic() {
         if SESSION.load(Ordering::SeqCst) {
             BROKEN.store(true, Ordering::SeqCst);
             give_back();
+            wake();
         }
         before(panic);
     }));
