@@ -6,8 +6,9 @@ use lab_core::unit::Span;
 
 use super::pace::{Dirty, Pace, SILENCE};
 use super::state::State;
-use super::{Dashboard, Left, TuiError, title};
+use super::{Dashboard, Left, TuiError};
 use crate::app::{Action, Leave};
+use crate::keys::Context;
 use crate::outside::{Said, Steer};
 use crate::terminal::{Heard, Marks, Screen};
 use crate::view::{Mode, Panel};
@@ -252,17 +253,18 @@ impl<S: Screen> Loop<'_, S> {
 
     fn draw(&mut self) -> Result<(), TuiError> {
         if self.state.settings.marks != Marks::default() {
-            let newest = self.state.timeline.newest();
-            let (title, progress) = (title::title(newest), title::progress(newest, self.state.timeline.end()));
+            let (title, progress) = self.state.beside()?;
             self.screen.mark(&title, progress)?;
         }
         let frame = self.state.frame()?;
         Ok(self.screen.draw(&frame)?)
     }
 
-    /// When it leaves by itself.
+    /// When it leaves by itself: not while somebody looks closely.
     fn deadline(&self) -> Option<Duration> {
-        self.state.settings.leave_after.filter(|_| self.reported).map(|after| self.touched + after)
+        let State { app, settings, .. } = &self.state;
+        let idle = app.view.mode == Mode::Live && app.context() == Context::Run;
+        settings.leave_after.filter(|_| self.reported && idle).map(|after| self.touched + after)
     }
 
     fn deserted(&self, now: Duration) -> bool {
