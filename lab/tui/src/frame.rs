@@ -183,3 +183,43 @@ pub(crate) fn workload(model: &Model, trial: &Trial, view: &View) -> String {
 pub(crate) fn merged(trial: &Trial, axis: &Axis) -> Vec<Option<Cell>> {
     axis.columns(&trial.cells)
 }
+
+#[cfg(test)]
+mod tests {
+    use lab_core::fixture::Scenario;
+
+    use super::*;
+
+    #[test]
+    fn an_earlier_trial_is_seen_at_any_length_of_a_column() {
+        let model = Model::of(&Scenario::matrix(3, 2).events());
+        let (first, now) = (&model.trials[0], model.latest);
+        let end = first.ended.as_ref().expect("it is over").at;
+        for mode in [Mode::Live, Mode::Paused(now)] {
+            let view = View { mode, trial: Some(0), zoom: Zoom::Column(Span::from_secs(1)), ..View::default() };
+            let axis = axis(&model, first, &view, 80, now, now);
+            assert!(axis.column_of(end).is_some() && merged(first, &axis).iter().any(Option::is_some), "{axis:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_judged_by_the_axis_that_is_drawn() {
+        use crate::app::{Circumstances, Facts, Source};
+
+        let events = Scenario::autoscale(3).events();
+        let whole = Model::of(&events);
+        let then = RunTime(60_000_000_000);
+        let model = Model::of(events.iter().take_while(|event| event.arrived() <= then));
+        let instant = Instant { whole: &whole, model: &model, now: then, end: whole.latest };
+        for (mode, until) in [(Mode::Live, then), (Mode::Paused(then), then), (Mode::Scrub(then), whole.latest)] {
+            for zoom in [Zoom::Fit, Zoom::Column(Span::from_secs(1))] {
+                let view = View { mode, zoom, ..View::default() };
+                let lines = 0;
+                let given =
+                    Circumstances { source: Source::Recorded, steerable: false, speed: None, size: (100, 30), lines };
+                let (of_keys, (lanes, to)) = (Facts::of(&instant, then, &view, given).plot.1, instant.of_lanes(mode));
+                assert_eq!((to, of_keys), (until, axis(lanes, &lanes.trials[0], &view, plot_width(100), to, then)));
+            }
+        }
+    }
+}

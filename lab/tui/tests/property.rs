@@ -181,7 +181,7 @@ impl Beside {
     fn extras(&self, which: usize, silent: Span) -> Extras<'_> {
         let footer = [Footer::Source, Footer::Hints(&self.hints), Footer::Message(TEXTS[3])][which % 3];
         let speed = (which % 2 == 1).then_some(8.0);
-        Extras { silent, speed, news: &self.news, logs: &self.logs, footer }
+        Extras { silent, speed, news: &self.news, passed: 0, logs: &self.logs, footer }
     }
 }
 

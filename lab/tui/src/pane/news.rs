@@ -160,3 +160,33 @@ impl Times {
         strip::put(buf, area, area.left(), row, &text, scene.look, scene.look.style(Role::Dim))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::Columns;
+    use crate::frame::{Instant, dump, frame};
+    use crate::look::Look;
+    use crate::view::Panel;
+    use lab_core::model::Model;
+
+    #[test]
+    fn what_is_no_longer_kept_is_said_as_it_was_when_the_instant_was_the_newest() {
+        let news = |n: u64| News { at: RunTime(n), arrived: RunTime(n), text: format!("note: {n}") };
+        let kept: Vec<News> = (5_001..=25_000).map(news).collect();
+        let model = Model::default();
+        let head = |now: u64, passed: u64| {
+            let view = View { panel: Panel::Events, ..View::default() };
+            let now = RunTime(now);
+            let instant = Instant { whole: &model, model: &model, now, end: now };
+            let extras = Extras { news: &kept, passed, ..Extras::still() };
+            let buf = frame(&instant, &view, (100, 30), Look::default(), &extras, &mut Columns::default());
+            dump::text(&buf).lines().find(|row| row.starts_with("events ·")).expect("a title").replace('\u{202f}', " ")
+        };
+        assert_eq!(head(25_000, 5_000), "events · 25 000 · 5 000 passed over");
+        assert_eq!(head(20_000, 5_000), "events · 20 000");
+        assert_eq!(head(20_001, 5_000), "events · 20 001 · 1 000 passed over");
+        assert_eq!(head(17, 5_000), "events · 5 000 · 5 000 passed over");
+        assert_eq!(head(25_000, 0), "events · 20 000", "where all are kept nothing is passed over");
+    }
+}
