@@ -19,6 +19,9 @@ const WAITING: usize = 64;
 /// Longest wait for what was wished last, which itself waits for an answer of the lab.
 const LAST_WISH: Duration = Duration::from_secs(4);
 
+/// Why what has no folder has no report.
+const NO_REPORT: &str = "this has no report";
+
 /// What the worker does, one after the other.
 enum Job {
     /// Ask the lab, and say so when it is done.
@@ -117,10 +120,19 @@ impl Outside for Console {
         self.logs.as_mut().is_some_and(|logs| logs.read(into))
     }
 
+    fn no_report(&self) -> Option<String> {
+        self.dir.as_ref().map_or_else(|| Some(NO_REPORT.to_owned()), |dir| no_report(&dir.path().join("report.md")))
+    }
+
     fn report(&mut self) -> Result<(), String> {
-        let dir = self.dir.as_ref().ok_or("this has no report")?;
+        let dir = self.dir.as_ref().ok_or(NO_REPORT)?;
         page(&dir.path().join("report.md"))
     }
+}
+
+fn no_report(report: &Path) -> Option<String> {
+    let shown = report.display();
+    (!report.is_file()).then(|| format!("there is no report yet; it is written when the run ends: {shown}"))
 }
 
 /// Shows a report in the user's pager.
@@ -128,8 +140,8 @@ impl Outside for Console {
 /// # Errors
 /// A sentence: there is none, or the pager cannot be started.
 pub fn page(report: &Path) -> Result<(), String> {
-    if !report.is_file() {
-        return Err(format!("there is no report yet; it is written when the run ends: {}", report.display()));
+    if let Some(why) = no_report(report) {
+        return Err(why);
     }
     let pager = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty()).unwrap_or_else(|| "less -R".to_owned());
     let mut words = pager.split_whitespace();

@@ -166,14 +166,10 @@ impl<S: Screen> Loop<'_, S> {
                 self.screen.suspend()?;
                 self.back()?;
             }
-            Action::Report => {
-                let (outside, mut said) = (&mut self.state.outside, Ok(()));
-                self.screen.lend(&mut || said = outside.report())?;
-                if let Err(why) = said {
-                    self.state.app.say(why);
-                }
-                self.back()?;
-            }
+            Action::Report => match self.state.outside.no_report() {
+                Some(why) => self.state.app.say(why),
+                None => self.show_report()?,
+            },
             Action::Seek(at) => {
                 if let Some(player) = &mut self.state.player {
                     player.at = at.min(self.state.timeline.end());
@@ -187,6 +183,15 @@ impl<S: Screen> Loop<'_, S> {
         }
         self.pace.soil(Dirty::Now);
         Ok(None)
+    }
+
+    fn show_report(&mut self) -> Result<(), TuiError> {
+        let (outside, mut said) = (&mut self.state.outside, Ok(()));
+        self.screen.lend(&mut || said = outside.report())?;
+        if let Err(why) = said {
+            self.state.app.say(why);
+        }
+        self.back()
     }
 
     /// The terminal was somebody else's for a while, in which nothing was played.

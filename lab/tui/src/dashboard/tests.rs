@@ -122,6 +122,7 @@ struct Reached {
     steered: Vec<Steer>,
     kept: Vec<Still>,
     says: Vec<Said>,
+    no_report: bool,
 }
 
 #[derive(Clone, Default)]
@@ -148,8 +149,12 @@ impl Outside for World {
         false
     }
 
+    fn no_report(&self) -> Option<String> {
+        self.0.lock().expect("alone").no_report.then(|| "there is no report yet".to_owned())
+    }
+
     fn report(&mut self) -> Result<(), String> {
-        Err("there is no report yet".to_owned())
+        Err("the pager cannot be started".to_owned())
     }
 }
 
@@ -456,6 +461,11 @@ fn the_terminal_is_lent_and_what_went_wrong_is_said() {
     let mut stage = Stage::new(&history, vec![(1_000, suspend), (2_000, key('o')), (3_000, end())]);
     play(&mut stage, &World::default(), Settings::default());
     assert_eq!(stage.given_back, ["shell", "child"]);
+    assert!(dump::text(stage.last()).contains("the pager cannot be started"), "{}", dump::text(stage.last()));
+    let (world, mut stage) = (World::default(), Stage::new(&history, vec![(100, key('o')), (200, end())]));
+    world.0.lock().expect("alone").no_report = true;
+    play(&mut stage, &world, conducted());
+    assert!(stage.given_back.is_empty(), "nothing to be shown: the terminal is kept");
     assert!(dump::text(stage.last()).contains("there is no report yet"), "{}", dump::text(stage.last()));
 }
 

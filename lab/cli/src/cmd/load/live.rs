@@ -27,6 +27,8 @@ use crate::screen::{self, LiveScreen};
 
 /// Wishes and answers that may wait.
 const WAITING: usize = 64;
+/// Instead of a report.
+const NO_REPORT: &str = "the summary is printed when the screen is left";
 /// Name of the only phase.
 const PHASE: &str = "load";
 
@@ -277,8 +279,12 @@ impl Outside for Engine {
         false
     }
 
+    fn no_report(&self) -> Option<String> {
+        Some(NO_REPORT.to_owned())
+    }
+
     fn report(&mut self) -> Result<(), String> {
-        Err("the summary is printed when the screen is left".to_owned())
+        Err(NO_REPORT.to_owned())
     }
 }
 
