@@ -84,7 +84,6 @@ fn the_header_says_how_far_the_trial_is() {
         row.contains(" replicas, costs nothing │ t+0:22/0:45 ▓▓▓▓░░░░ │ LIVE") || row.contains("▓▓▓░░░░░ │ LIVE"),
         "{row}"
     );
-    assert!(row.ends_with("?:help"), "{row}");
     assert!(at_instant(end(), SIZE)[0].contains("│ over │ ENDED"));
 }
 
@@ -100,7 +99,7 @@ fn what_does_not_fit_goes_in_order_and_the_mode_stays() {
         wide.starts_with("autoscale-users 1/3 cpu=70% block 2/2 │ local, 1 replica, costs nothing │ t+0:01/0:03 "),
         "{wide}"
     );
-    let order = ["?:help", "▓", "costs", "block", "local", "cpu=", "autoscale-users", "t+"];
+    let order = ["▓", "costs", "block", "local", "cpu=", "autoscale-users", "t+"];
     let mut before = 0;
     for width in (60..=120).rev() {
         let row = row(width);
@@ -247,6 +246,31 @@ fn a_small_screen_says_the_most_important() {
     assert!(row((1, 1)).chars().all(|c| "✓✗?".contains(c)));
     assert!(drawn(&model, now, (59, 3))[2].contains("user-service"));
     assert!(at_instant(RunTime(1_000_000_000), (59, 1))[0].starts_with("deploying"));
+}
+
+#[test]
+fn a_message_is_seen_on_the_smallest_screen() {
+    let (now, model) = (load(35.0), at(events(), load(35.0)));
+    let instant = Instant { whole: &model, model: &model, now, end: now };
+    let extras = Extras { footer: Footer::Message("nobody listens"), ..Extras::still() };
+    for size in [(59, 1), (40, 2), (30, 4), (59, 14), (250, 3)] {
+        let rows = rows(&frame(&instant, &View::default(), size, Look::default(), &extras, &mut Columns::default()));
+        assert_eq!(rows.last().expect("a row"), "nobody listens", "{size:?}");
+        assert_eq!(rows[0].starts_with("p99 "), size.1 > 1, "{rows:?}");
+    }
+}
+
+#[test]
+fn an_instant_before_load_has_one_time_under_a_cursor() {
+    let (whole, now) = (Model::of(events()), RunTime(load(0.0).0 - 500_000_000));
+    let scrub = Scrub { whole, model: at(events(), now), now };
+    assert_eq!(scrub.model.trials[0].load_started, None);
+    let (news, view) = (news(), View { mode: Mode::Scrub(now), panel: Panel::Events, ..View::default() });
+    let rows = scrub.draw(view, SIZE, &Extras { news: &news, ..Extras::still() });
+    let newest = news.iter().rfind(|line| line.arrived <= now).expect("a line");
+    let time = lab_core::words::clock(newest.at, load(0.0));
+    let row = rows.iter().rfind(|row| row.ends_with(&newest.text)).expect("a row");
+    assert!(row.trim_start().starts_with(&time), "{time}: {row}");
 }
 
 #[test]
