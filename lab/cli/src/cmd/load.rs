@@ -10,6 +10,7 @@ use std::time::Instant;
 use lab_core::spec::Arrivals;
 use lab_core::unit::{Rate, Span};
 use lab_core::words;
+use lab_tui::terminal::Heed;
 use load_engine::{Latencies, Length, Next, Options, Summary, Validity, run_once};
 
 use crate::args::{Format, Load};
@@ -24,7 +25,7 @@ pub fn run(args: Load) -> Result<Code, LabError> {
     let options = options(&args)?;
     let refused = |e| LabError::refused("cannot drive this load", e);
     options.check().map_err(refused)?;
-    let stop = stopper()?;
+    let (stop, _heed) = stopper()?;
     let mut told = Instant::now();
     let mut done = 0;
     let live = screen::wanted(args.plain || args.format == Format::Json);
@@ -77,9 +78,10 @@ fn print(format: Format, options: &Options, summary: &Summary) -> Result<(), Lab
 
 /// Set by the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends the process at once. A closed terminal sends SIGHUP
 /// more than once, so that counts once.
-fn stopper() -> Result<Arc<AtomicBool>, LabError> {
+fn stopper() -> Result<(Arc<AtomicBool>, Heed), LabError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let failed = |e| LabError::failed("cannot listen to signals", e);
+    let heed = Heed::begin().map_err(failed)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(failed)?;
@@ -87,7 +89,7 @@ fn stopper() -> Result<Arc<AtomicBool>, LabError> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
     }
-    Ok(stop)
+    Ok((stop, heed))
 }
 
 fn options(args: &Load) -> Result<Options, LabError> {
