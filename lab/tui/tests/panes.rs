@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::OnceLock;
 
-use lab_core::event::Event;
+use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
 use lab_core::judge::{self, Verdict};
 use lab_core::model::Model;
@@ -132,6 +132,20 @@ fn what_holds_so_far_is_open_until_the_trial_ends() {
         assert!(row.contains(&format!("{} {sign} {}", judged.expectation, judged.measured)), "{row}");
     }
     assert!(!row.contains("when the trial ends"), "{row}");
+}
+
+#[test]
+fn a_measurement_is_not_doubted_before_its_first_sample_can_be_there() {
+    let trust = |t: f64, model: &Model| {
+        let row = drawn(model, load(t), (300, 30)).swap_remove(1);
+        ["invalid: ", "valid so far"].into_iter().find(|word| row.contains(word))
+    };
+    assert_eq!(trust(0.5, &at(events(), load(0.5))), None);
+    assert_eq!(trust(2.9, &at(events(), load(2.9))), Some("valid so far"));
+    let silent = events().iter().filter(|event| !matches!(event.kind, Kind::Sample(_)) && event.arrived() <= load(2.9));
+    let silent = Model::of(silent);
+    assert_eq!(trust(2.9, &silent), None);
+    assert_eq!(trust(3.1, &silent), Some("invalid: "), "a second has passed of which nothing came");
 }
 
 #[test]
