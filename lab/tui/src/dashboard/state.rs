@@ -129,13 +129,14 @@ impl State {
 
     /// What stands beside the screen: of the newest instant, in a replay of the shown one.
     pub fn beside(&mut self) -> Result<(String, Progress), HistoryError> {
+        let look = self.settings.look;
         if self.player.is_none() {
             let newest = self.timeline.newest();
-            return Ok((title::title(newest), title::progress(newest, self.timeline.end())));
+            return Ok((title::title(newest, look), title::progress(newest, self.timeline.end())));
         }
         let Instant { model, now, .. } =
             shown(&mut self.timeline, self.player, self.silent, self.app.view.mode)?.instant;
-        Ok((title::title(model), title::progress(model, now)))
+        Ok((title::title(model, look), title::progress(model, now)))
     }
 
     fn given(&self) -> Circumstances {
