@@ -11,7 +11,7 @@ use crossterm::event::{
     EnableMouseCapture,
 };
 use crossterm::queue;
-use crossterm::style::ResetColor;
+use crossterm::style::{ResetColor, force_color_output};
 use crossterm::terminal::{
     EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
@@ -86,6 +86,8 @@ impl Session {
 
     fn begin(marks: Marks) -> io::Result<Self> {
         let listener = Listener::new()?;
+        // The look knows of NO_COLOR, and that a theme which was asked for is stronger; crossterm would obey the one alone.
+        force_color_output(true);
         take(marks)?;
         let frames = Frames::new(Taken);
         let terminal = Terminal::new(CrosstermBackend::new(frames.clone()))?;
