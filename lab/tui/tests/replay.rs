@@ -184,6 +184,7 @@ fn same(events: &[Event], still: &Still, view: &View, look: Look) -> Result<(), 
 fn stretch() -> impl Strategy<Value = (Vec<Do>, Vec<Panel>)> {
     let press = |keys: &str| keys.chars().map(|c| Do::Press(key(c))).collect::<Vec<_>>();
     let panels = vec![("s", Panel::Usual), ("ese", Panel::Events), ("wsw", Panel::Waterfall), ("tst", Panel::Replicas)];
+    let held = vec![(" ", " "), ("<<<", "$"), (" <><", "$"), ("^", "$")];
     // The user looks around and comes back, which must leave nothing behind.
     let around = vec!["<>$", "<<$", "[[0", "]<$0", "dg", "gg", "??", "  ", "^$", "/x\u{1b}", "n\u{1b}"];
     prop_oneof![
@@ -192,8 +193,9 @@ fn stretch() -> impl Strategy<Value = (Vec<Do>, Vec<Panel>)> {
         2 => (1..9_u64).prop_map(|s| (vec![Do::Nothing(Duration::from_millis(700 * s))], Vec::new())),
         2 => (20..180_u16, 3..50_u16).prop_map(|(width, height)| (vec![Do::Resize(width, height)], Vec::new())),
         6 => prop::sample::select(panels).prop_map(move |(keys, panel)| (press(keys), vec![panel])),
-        1 => (1..60_usize).prop_map(move |events| {
-            let keys = [press(" "), vec![Do::Come(events)], press("s "), Vec::new()].concat();
+        // What is held, or looked at with the cursor, is kept as it was live then.
+        2 => (1..60_usize, prop::sample::select(held)).prop_map(move |(events, (before, after))| {
+            let keys = [press(before), vec![Do::Come(events)], press("s"), press(after)].concat();
             (keys, vec![Panel::Usual])
         }),
     ]
@@ -233,7 +235,6 @@ proptest! {
         let (stills, journal) = played(&runs()[run], script, look);
         prop_assert_eq!(stills.len(), shown.len());
         for (still, panel) in stills.iter().zip(shown) {
-            // Also of a picture that was held: a still is what was live at its instant.
             same(&journal, still, &View { panel, ..View::default() }, look)?;
         }
     }
