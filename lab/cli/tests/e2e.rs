@@ -16,6 +16,8 @@ mod replay;
 mod screens;
 #[path = "e2e/steer.rs"]
 mod steer;
+#[path = "e2e/still.rs"]
+mod still;
 #[path = "e2e/stop.rs"]
 mod stop;
 #[path = "e2e/terminals.rs"]
