@@ -47,7 +47,7 @@ fn number(which: usize) -> Value {
         i64::MIN.into(),
         1e300.into(),
         (-1e-300).into(),
-        (u64::from(u32::MAX) - 1).into(),
+        u32::MAX.into(),
     ];
     numbers[which % numbers.len()].clone()
 }
