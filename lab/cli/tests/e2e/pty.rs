@@ -79,10 +79,11 @@ impl<'b> Terminal<'b> {
         Self { bench, master, _slave: slave, shell, keys, written, parser, bytes: Vec::new(), settings, pid_file }
     }
 
-    /// Waits until the screen is so, and returns its text.
+    /// Waits until the screen is so, and returns its text. A frame that is still being written is not looked at, as on a terminal
+    /// that knows of synchronized updates.
     pub fn until(&mut self, what: &str, is: impl Fn(&vt100::Screen) -> bool) -> String {
         let began = Instant::now();
-        while !is(self.parser.screen()) {
+        while !self.whole() || !is(self.parser.screen()) {
             let left = DEADLINE.saturating_sub(began.elapsed());
             match self.written.recv_timeout(left) {
                 Ok(bytes) => self.take(&bytes),
@@ -161,6 +162,12 @@ impl<'b> Terminal<'b> {
         let gone = until(DEADLINE, || bench.processes().is_empty().then_some(()));
         assert!(gone.is_some(), "still there: {:?}", bench.processes());
         ended
+    }
+
+    /// False between the begin and the end of a synchronized update.
+    fn whole(&self) -> bool {
+        let last = |mark: &[u8]| self.bytes.windows(mark.len()).rposition(|window| window == mark);
+        last(b"\x1b[?2026h") <= last(b"\x1b[?2026l")
     }
 
     fn take(&mut self, bytes: &[u8]) {
