@@ -64,7 +64,11 @@ fn expectations(only: &VariantJudged) -> Vec<String> {
     let mut sentences = Vec::new();
     if passed.len() == all {
         let told: Vec<String> = passed.iter().take(3).map(|j| told(j)).collect();
-        sentences.push(format!("All {} hold: {}.", plural(all as u64, "expectation"), list(&told)));
+        let told = list(&told);
+        sentences.push(match all {
+            1 => format!("The only expectation holds: {told}."),
+            _ => format!("All {} hold: {told}.", plural(all as u64, "expectation")),
+        });
         return sentences;
     }
     if !failed.is_empty() {
