@@ -141,7 +141,7 @@ pub fn ghost(lane: &dyn Lane, scene: &Scene<'_>, place: Place, scale: impl Fn(f6
 }
 
 /// By how much the shown trial differs from the ghost, a column: above the middle where its number is higher, below where it is
-/// lower; a factor of [`FULL`] fills a half. Lanes without numbers draw as always.
+/// lower; a factor of four fills a half. Lanes without numbers draw as always.
 pub fn difference(lane: &dyn Lane, scene: &Scene<'_>, place: Place, buf: &mut Buffer) {
     let (mine, theirs) = (lane.numbers(&scene.shown), scene.ghost.as_ref().map(|g| lane.numbers(g)));
     let Some(theirs) = theirs.filter(|_| !mine.is_empty()) else { return lane.draw(scene, place, buf) };
