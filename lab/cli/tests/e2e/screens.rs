@@ -3,7 +3,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use super::bench::{Bench, stderr};
 use super::pty::{ENTER, LEFT, Terminal};
@@ -58,9 +57,8 @@ fn from_home_a_run_is_found_and_played_and_what_stays_up_is_named() {
 }
 
 #[test]
-fn the_demo_is_played_to_its_end_in_seconds() {
+fn the_demo_is_played_to_its_end() {
     let bench = Bench::new();
-    let began = Instant::now();
     let mut terminal = Terminal::start(&bench, &["replay", "demo"]);
     terminal.is_in("REPLAY 20x");
     terminal.press(" ");
@@ -69,7 +67,6 @@ fn the_demo_is_played_to_its_end_in_seconds() {
     terminal.press(" ");
     terminal.is_in("REPLAY 20x");
     terminal.is_in("│ over │");
-    assert!(began.elapsed() < Duration::from_secs(12), "after {:?}", began.elapsed());
     terminal.press(LEFT);
     terminal.is_in("SCRUB");
     terminal.press("+");
