@@ -100,6 +100,25 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// One that goes on after the header and so many events.
+    pub fn after(events: u64) -> Self {
+        Self { line: events + 1, last: events, complete: false }
+    }
+
+    /// Reads the next line from where it stands, without its end, whatever the buffer held. False when the source ended before the
+    /// line did: the buffer has what there was of it.
+    ///
+    /// # Errors
+    /// The source failed, or the line is longer than any event.
+    pub fn fill(&self, source: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<bool, JournalError> {
+        buffer.clear();
+        let line = self.line + 1;
+        let mut limited = io::Read::take(source, MAX_LINE as u64 + 1);
+        limited.read_until(b'\n', buffer).map_err(|source| JournalError::Read { line, source })?;
+        let ended = buffer.pop_if(|end| *end == b'\n').is_some();
+        if !ended && buffer.len() > MAX_LINE { Err(JournalError::TooLong { line }) } else { Ok(ended) }
+    }
+
     /// Takes the next whole line, without its end. None for the header.
     ///
     /// # Errors
@@ -165,15 +184,7 @@ impl<R: BufRead> Reader<R> {
     /// The next event, or None at the end.
     fn advance(&mut self) -> Result<Option<Event>, JournalError> {
         loop {
-            self.buffer.clear();
-            let line = self.decoder.line + 1;
-            let mut limited = io::Read::take(&mut self.source, MAX_LINE as u64 + 1);
-            limited.read_until(b'\n', &mut self.buffer).map_err(|source| JournalError::Read { line, source })?;
-            if self.buffer.last() == Some(&b'\n') {
-                self.buffer.pop();
-            } else if self.buffer.len() > MAX_LINE {
-                return Err(JournalError::TooLong { line });
-            } else {
+            if !self.decoder.fill(&mut self.source, &mut self.buffer)? {
                 return self.unended();
             }
             if let Some(event) = self.decoder.line(&self.buffer)? {
