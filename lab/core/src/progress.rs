@@ -8,7 +8,7 @@ use crate::words;
 pub fn progress(model: &Model) -> Option<String> {
     let trial = model.current()?;
     // The newest second may still be missing a generator's sample.
-    let cell = &trial.cells.stretches().iter().rev().find(|s| s.value.complete())?.value;
+    let cell = &trial.newest_second()?.value;
     let mut parts = Vec::new();
     for (count, what) in [(cell.counts.offered, "offered"), (cell.counts.completed, "completed")] {
         parts.push(format!("{} {what}", words::rate(cell.per_second(count)?.round())));

@@ -84,6 +84,20 @@ impl Services {
             _ => None,
         }
     }
+
+    /// Whether an autoscaler follows a workload.
+    pub fn is_scaled(&self, name: &str) -> bool {
+        self.workload(name).is_some_and(|workload| workload.autoscale.is_some())
+    }
+
+    /// Whether what a workload acknowledges is applied later, from a queue.
+    pub fn is_queued(&self, name: &str) -> bool {
+        match name {
+            "message-service" => self.message_service.is_some(),
+            "user-service" => self.user_service.as_ref().is_some_and(|user| user.create == CreateMode::Queued),
+            _ => false,
+        }
+    }
 }
 
 /// Settings of user-service.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lab_core::event::{Kind, Outcome, StepName, TrialInfo};
-use lab_core::spec::{CreateMode, Spec, Target};
+use lab_core::spec::{Spec, Target};
 use lab_core::templates;
 use lab_core::unit::Span;
 use lab_env::{Environment, EventSink, Seen};
@@ -132,7 +132,7 @@ impl Trial {
         let step = Step::begin(&self.events, StepName::Prepare).await?;
         let prepared = self.interrupt.or(1, prepare::rows(&self.spec, &endpoints)).await;
         prepared.ok_or(RunError::Interrupted)??;
-        let queued = is_queued(&self.spec, load.target);
+        let queued = self.spec.services.is_queued(load.target.name());
         if queued {
             let emptied = self.queue_empty(attendants, load.target, QUEUE_DRAIN, "before");
             self.interrupt.or(1, emptied).await.ok_or(RunError::Interrupted)??;
@@ -242,14 +242,6 @@ pub async fn deploy(events: &EventSink, environment: &Arc<dyn Environment>, spec
         environment.deploy(spec, workload).await?;
     }
     step.end().await
-}
-
-/// Whether what the target acknowledges is applied later, from a queue.
-fn is_queued(spec: &Spec, target: Target) -> bool {
-    match target {
-        Target::MessageService => true,
-        Target::UserService => spec.services.user_service.as_ref().is_some_and(|u| u.create == CreateMode::Queued),
-    }
 }
 
 impl Attendants {

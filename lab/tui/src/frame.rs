@@ -75,7 +75,7 @@ pub(crate) fn frame_and_below(
     let axis = axis(shown_model, shown_trial, view, plot_width(size.0), until, instant.now);
     let other = view.ghost.then(|| index.and_then(|i| ghost_of(shown_model, i))).flatten();
     let cells = columns.update(index, shown_trial, axis, until, other.map(|i| (i, &shown_model.trials[i])));
-    let workload = workload(instant.model, trial_now, view);
+    let workload = workload(instant.model, trial_now);
     let workload = workload.as_str();
     let shown = Side { model: shown_model, trial: shown_trial, workload, axis, cells: cells.shown, until };
     let ghost = other.map(|i| {
@@ -161,15 +161,9 @@ fn shifted(axis: Axis, trial: &Trial) -> Axis {
 }
 
 /// The workload that panes and the replicas' lane show.
-pub(crate) fn workload(model: &Model, trial: &Trial, view: &View) -> String {
-    if let Some(chosen) = &view.workload {
-        return chosen.clone();
-    }
+pub(crate) fn workload(model: &Model, trial: &Trial) -> String {
     let spec = model.spec(trial);
-    let scaled = spec.and_then(|spec| {
-        let scales = |name: &&str| spec.services.workload(name).is_some_and(|w| w.autoscale.is_some());
-        spec.services.names().find(scales)
-    });
+    let scaled = spec.and_then(|spec| spec.services.names().find(|name| spec.services.is_scaled(name)));
     // A lab without a load of its own begins with one at its users, when it is asked to.
     let target = spec.and_then(|spec| {
         let name = spec.load.as_ref().map_or(Target::UserService, |load| load.target).name();

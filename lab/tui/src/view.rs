@@ -49,8 +49,6 @@ pub struct View {
     pub zoom: Zoom,
     /// Index of the trial; None: the newest.
     pub trial: Option<usize>,
-    /// Name of the workload; None: the one that is scaled, else the target of the load.
-    pub workload: Option<String>,
     /// Another variant's trial is drawn dimmed.
     pub ghost: bool,
     /// The difference to the ghost is drawn.

@@ -139,14 +139,13 @@ fn looked() -> impl Strategy<Value = Looked> {
     ];
     let look =
         (prop::sample::select(Theme::ALL.to_vec()), any::<bool>()).prop_map(|(theme, ascii)| Look { theme, ascii });
-    let chosen = (prop::option::of(0..9_usize), prop::option::of(0..TEXTS.len()), any::<bool>(), any::<bool>());
+    let chosen = (prop::option::of(0..9_usize), any::<bool>(), any::<bool>());
     let scrolled = (prop_oneof![0..9_u16, Just(u16::MAX)], 0..TEXTS.len() + 1, 0..9_usize);
     let silent = prop_oneof![3 => Just(0_u64), 1 => 0..100_000_u64];
     (panel, zoom, size, look, chosen, scrolled, 0..3_u8, silent).prop_map(
-        |(panel, zoom, size, look, (trial, workload, ghost, difference), (scroll, filter, selected), mode, silent)| {
+        |(panel, zoom, size, look, (trial, ghost, difference), (scroll, filter, selected), mode, silent)| {
             let filter = TEXTS.get(filter).copied().unwrap_or("user").to_owned();
-            let workload = workload.map(|text| TEXTS[text].to_owned());
-            let rest = View { trial, workload, ghost, difference, scroll, filter, selected, ..View::default() };
+            let rest = View { trial, ghost, difference, scroll, filter, selected, ..View::default() };
             Looked { view: View { panel, zoom, ..rest }, mode, look, size, silent: Span::from_secs(silent) }
         },
     )

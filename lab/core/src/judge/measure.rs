@@ -263,15 +263,9 @@ fn replicas(asked: Measure, spec: Option<&Spec>, trial: &Trial, scope: &Scope) -
 
 /// The autoscaled workload: the target, unless only another is autoscaled.
 pub fn followed(spec: &Spec) -> Option<&'static str> {
-    let services = &spec.services;
-    let scaled = [
-        ("user-service", services.user_service.as_ref().is_some_and(|s| s.common.autoscale.is_some())),
-        ("message-service", services.message_service.as_ref().is_some_and(|s| s.common.autoscale.is_some())),
-        ("load-generator", services.load_generator.common.autoscale.is_some()),
-    ];
+    let is_scaled = |name: &&str| spec.services.is_scaled(name);
     let target = spec.load.as_ref().map(|load| load.target.name());
-    let is_scaled = |name: &&str| scaled.iter().any(|(n, yes)| n == name && *yes);
-    target.filter(is_scaled).or_else(|| scaled.iter().find(|(_, yes)| *yes).map(|(name, _)| *name)).or(target)
+    target.filter(is_scaled).or_else(|| spec.services.names().find(is_scaled)).or(target)
 }
 
 fn backlog(asked: Measure, trial: &Trial, scope: &Scope) -> Measured {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::control::{EndpointSample, LoadChange, Sample};
 use crate::event::{Event, Kind, Outcome, StepName, TrialInfo};
-use crate::series::Series;
+use crate::series::{Series, Stretch};
 use crate::unit::{RunTime, Span};
 
 use super::cell::Cell;
@@ -128,6 +128,11 @@ impl Trial {
     /// What one generator may use of CPU, cores.
     pub fn generator_cores(&self) -> f64 {
         self.generator_cores
+    }
+
+    /// The newest second of load of which all generators have told.
+    pub fn newest_second(&self) -> Option<&Stretch<Cell>> {
+        self.cells.stretches().iter().rev().find(|second| second.value.complete())
     }
 
     /// Samples that are known to be missing.

@@ -143,7 +143,7 @@ impl Facts {
         let current = whole.current().filter(|trial| trial.ended.is_none());
         let empty = Trial::default();
         let then = shown.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
-        let workload = frame::workload(instant.model, then, view);
+        let workload = frame::workload(instant.model, then);
         let width = plot_width(given.size.0);
         let second = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width };
         let axis = |trial| frame::axis(lanes, trial, view, width, until, instant.now);

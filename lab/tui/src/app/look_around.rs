@@ -129,7 +129,6 @@ impl App {
             let at = u64::try_from((i128::from(new.zero.0) + since).max(0)).unwrap_or(u64::MAX);
             RunTime(at).clamp(new.from.min(new.to), new.to)
         };
-        self.view.workload = None;
         match self.view.mode {
             // Both of a pair are known where it plays: the other one is shown without going anywhere.
             Mode::Live if facts.speed.is_some() && !self.view.ghost => {

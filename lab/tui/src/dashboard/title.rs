@@ -8,14 +8,13 @@ use lab_core::words;
 use crate::frame::{planned, zero};
 use crate::look::Look;
 use crate::pane::strip;
-use crate::scene::newest_second;
 use crate::terminal::Progress;
 
 /// `p99 412 ms · 7/10 ready · autoscale-users`, as much of it as is known.
 pub(super) fn title(model: &Model, look: Look) -> String {
     let trial = model.current();
     let tail = trial
-        .and_then(newest_second)
+        .and_then(Trial::newest_second)
         .and_then(|second| second.value.p99())
         .map(|p99| format!("p99 {}", words::duration(p99)));
     let ready = trial.and_then(|t| {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use lab_core::model::Cell;
-use lab_core::spec::{CreateMode, Spec};
+use lab_core::spec::Spec;
 use lab_core::unit::Span;
 use lab_core::words;
 use ratatui::buffer::Buffer;
@@ -43,7 +43,7 @@ impl Lane for Backlog {
     }
 
     fn applies(&self, side: &Side<'_>) -> bool {
-        let waits = |spec: &Spec| spec.load.is_some() || spec.services.names().any(|name| has_queue(spec, name));
+        let waits = |spec: &Spec| spec.load.is_some() || spec.services.names().any(|name| spec.services.is_queued(name));
         side.model.spec(side.trial).is_none_or(waits)
     }
 
@@ -106,17 +106,8 @@ fn gaps(scene: &Scene<'_>, columns: &[Option<Depth>]) -> Vec<u16> {
     within.filter_map(|column| u16::try_from(column).ok()).collect()
 }
 
-/// Whether a workload of the spec takes messages from a queue.
-fn has_queue(spec: &Spec, workload: &str) -> bool {
-    match workload {
-        "message-service" => spec.services.message_service.is_some(),
-        "user-service" => spec.services.user_service.as_ref().is_some_and(|user| user.create == CreateMode::Queued),
-        _ => false,
-    }
-}
-
 fn queued(side: &Side<'_>, workload: &str) -> bool {
-    side.model.spec(side.trial).is_some_and(|spec| has_queue(spec, workload))
+    side.model.spec(side.trial).is_some_and(|spec| spec.services.is_queued(workload))
 }
 
 fn columns(side: &Side<'_>, workload: &str) -> Vec<Option<Depth>> {

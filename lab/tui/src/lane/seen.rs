@@ -38,10 +38,7 @@ impl Lane for Seen {
     }
 
     fn applies(&self, side: &Side<'_>) -> bool {
-        let scales = |spec: &Spec| {
-            let of = |name| spec.services.workload(name).is_some_and(|w| w.autoscale.is_some());
-            spec.services.names().any(of)
-        };
+        let scales = |spec: &Spec| spec.services.names().any(|name| spec.services.is_scaled(name));
         side.model.spec(side.trial).is_none_or(scales)
     }
 

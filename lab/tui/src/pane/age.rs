@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 
 use super::strip::{self, Part};
 use crate::look::Role;
-use crate::scene::{Scene, newest_second};
+use crate::scene::Scene;
 
 /// How often replicas, their gauges and the generators are read.
 const EVERY_SECOND: Span = Span::from_secs(1);
@@ -36,14 +36,14 @@ fn sources(scene: &Scene<'_>) -> Vec<Part> {
     if trial.load_started.is_some() || spec.is_some_and(|spec| spec.load.is_some()) {
         let done = |g: &Generator| g.finished;
         let all_in = !trial.generators.is_empty() && trial.generators.values().all(done);
-        let newest = newest_second(trial).map(|second| second.to);
+        let newest = trial.newest_second().map(|second| second.to);
         parts.push(if all_in {
             Part::new("  ", "samples all in", Role::Text, 3)
         } else {
             source(scene, "samples", newest, EVERY_SECOND, 3)
         });
     }
-    let scaled = spec.and_then(|spec| spec.services.workload(scene.workload)).is_some_and(|w| w.autoscale.is_some());
+    let scaled = spec.is_some_and(|spec| spec.services.is_scaled(scene.workload));
     let decided = workload.and_then(|w| w.decisions.last()).map(|d| d.at);
     if scaled || decided.is_some() {
         let period = spec.map_or(Span::from_secs(15), |spec| spec.autoscaler.sync_period);

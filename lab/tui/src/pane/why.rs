@@ -33,5 +33,5 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
 
 fn follows(scene: &Scene<'_>) -> bool {
     let spec = scene.model.spec(scene.trial);
-    spec.and_then(|spec| spec.services.workload(scene.workload)).is_some_and(|workload| workload.autoscale.is_some())
+    spec.is_some_and(|spec| spec.services.is_scaled(scene.workload))
 }
