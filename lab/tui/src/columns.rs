@@ -5,7 +5,7 @@ use lab_core::model::{Cell, Trial};
 use lab_core::unit::{RunTime, Span};
 
 use crate::axis::Axis;
-use crate::frame::merged;
+use crate::frame::{merged, shifted};
 
 /// After so long a second of load hardly ever changes any more.
 const LATE: Span = Span::from_secs(90);
@@ -57,8 +57,7 @@ impl Columns {
         self.shown.update(index.unwrap_or(usize::MAX), trial, axis, until);
         match ghost {
             Some((index, trial)) => {
-                let axis = Axis { zero: crate::frame::zero(trial), ..axis };
-                self.ghost.update(index, trial, axis, until);
+                self.ghost.update(index, trial, shifted(axis, trial), until);
             }
             None => self.ghost = Strip::default(),
         }
@@ -70,13 +69,16 @@ impl Strip {
     fn update(&mut self, index: usize, trial: &Trial, axis: Axis, until: RunTime) {
         let same = self.key.is_some_and(|(i, a)| i == index && a.zero == axis.zero && a.column == axis.column);
         let stays = same && until >= self.until && self.key.is_some_and(|(_, a)| a.first <= axis.first);
-        if stays && self.settled.print == print(trial, &axis, self.settled.end) {
+        let unchanged = stays && self.settled.print == print(trial, &axis, self.settled.end);
+        if unchanged {
             self.extend(trial, axis);
         } else {
             self.cells = merged(trial, &axis);
         }
         let end = settled(&axis, until);
-        self.settled = Settled { end, print: print(trial, &axis, end) };
+        if !unchanged || end != self.settled.end {
+            self.settled = Settled { end, print: print(trial, &axis, end) };
+        }
         self.key = Some((index, axis));
         self.until = until;
     }

@@ -5,6 +5,7 @@ pub mod dump;
 use lab_core::model::{Cell, Model, Trial};
 use lab_core::spec::Target;
 use lab_core::unit::{RunTime, Span};
+use lab_core::validity;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -83,12 +84,14 @@ pub(crate) fn frame_and_below(
         let until = trial.ended.as_ref().map_or(until, |end| end.at);
         Side { model: shown_model, trial, workload, axis: shifted(axis, trial), cells: cells.ghost, until }
     });
+    let checks = validity::checks(instant.model, trial_now);
     let scene = Scene {
         shown,
         ghost,
         difference: view.difference && ghost.is_some(),
         model: instant.model,
         trial: trial_now,
+        checks: &checks,
         now: instant.now,
         cursor: matches!(view.mode, Mode::Scrub(_)).then(|| axis.column_of(instant.now)).flatten(),
         workload,
@@ -156,7 +159,7 @@ pub(crate) fn axis(model: &Model, trial: &Trial, view: &View, width: u16, until:
 }
 
 /// The same columns since another trial's load began.
-fn shifted(axis: Axis, trial: &Trial) -> Axis {
+pub(crate) fn shifted(axis: Axis, trial: &Trial) -> Axis {
     Axis { zero: zero(trial), ..axis }
 }
 

@@ -3,6 +3,7 @@
 
 use lab_core::model::{Cell, Model, Trial, Workload};
 use lab_core::unit::{RunTime, Span};
+use lab_core::validity::Check;
 
 use crate::axis::Axis;
 use crate::layout::Tier;
@@ -39,6 +40,8 @@ pub struct Scene<'a> {
     pub model: &'a Model,
     /// The shown trial in `model`.
     pub trial: &'a Trial,
+    /// Checks of the measurement up to the instant. Made once a frame: they merge the trial's histograms.
+    pub checks: &'a [Check],
     /// The instant.
     pub now: RunTime,
     /// Column of the cursor, in SCRUB.

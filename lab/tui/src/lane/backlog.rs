@@ -43,7 +43,8 @@ impl Lane for Backlog {
     }
 
     fn applies(&self, side: &Side<'_>) -> bool {
-        let waits = |spec: &Spec| spec.load.is_some() || spec.services.names().any(|name| spec.services.is_queued(name));
+        let waits =
+            |spec: &Spec| spec.load.is_some() || spec.services.names().any(|name| spec.services.is_queued(name));
         side.model.spec(side.trial).is_none_or(waits)
     }
 

@@ -255,6 +255,7 @@ pub(crate) mod tests {
             difference: false,
             model: &model,
             trial,
+            checks: &[],
             now,
             cursor: None,
             workload: "user-service",

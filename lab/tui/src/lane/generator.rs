@@ -13,7 +13,7 @@ use crate::layout::Tier;
 use crate::look::Role;
 use crate::scene::{Scene, Side};
 
-/// Checks of [`validity::checks`] that are about the generator.
+/// Checks of the measurement that are about the generator.
 const ITS_CHECKS: [&str; 4] = ["send lag", "stalls", "samples", "generator CPU"];
 
 /// See [`Lane::question`].
@@ -100,8 +100,7 @@ fn second(scene: &Scene<'_>, place: Place, column: u16, cell: &Cell, buf: &mut B
 
 fn values(scene: &Scene<'_>, place: Place, buf: &mut Buffer) {
     let Some((cell, stale)) = draw::newest(scene) else { return };
-    let checks = validity::checks(scene.model, scene.trial);
-    let its = checks.iter().filter(|check| ITS_CHECKS.contains(&check.name)).map(|check| check.grade);
+    let its = scene.checks.iter().filter(|check| ITS_CHECKS.contains(&check.name)).map(|check| check.grade);
     let worst = its.max().unwrap_or(Validity::Valid);
     let word = match worst {
         Validity::Valid => "ok",

@@ -284,6 +284,7 @@ pub(super) mod tests {
             difference: false,
             model,
             trial,
+            checks: &lab_core::validity::checks(model, trial),
             now: second(now),
             cursor: None,
             workload: SERVICE,

@@ -33,9 +33,7 @@ impl Standing {
         let open = trial.ended.is_none();
         let checks = match open && awaited(scene) {
             true if trial.generators.is_empty() => Vec::new(),
-            early => {
-                validity::checks(scene.model, trial).into_iter().filter(|c| !early || c.name != "samples").collect()
-            }
+            early => scene.checks.iter().filter(|c| !early || c.name != "samples").cloned().collect(),
         };
         Self { judged: judge::trial(scene.model, trial), checks, open }
     }
