@@ -157,16 +157,10 @@ pub fn page(report: &Path) -> Result<(), String> {
 fn question(steer: Steer) -> (Ask, String) {
     let load = |change: LoadChange| Ask::Load { change };
     match steer {
-        Steer::Rate(rate) => (
-            load(LoadChange { rate: Some(rate), ..LoadChange::default() }),
-            format!("rate {} from now on", words::rate(rate)),
-        ),
-        Steer::RateOfPhases => (
-            load(LoadChange { rate: Some(-1.0), ..LoadChange::default() }),
-            "rate as in the phases from now on".to_owned(),
-        ),
+        Steer::Rate(rate) => (load(LoadChange::to_rate(rate)), format!("rate {} from now on", words::rate(rate))),
+        Steer::RateOfPhases => (load(LoadChange::to_rate_of_phases()), "rate as in the phases from now on".to_owned()),
         Steer::Pause(pause) => (
-            load(LoadChange { pause: Some(pause), ..LoadChange::default() }),
+            load(LoadChange::to_pause(pause)),
             if pause { "the load is paused" } else { "the load goes on" }.to_owned(),
         ),
         Steer::SkipPhase => (Ask::SkipPhase, "the phase is skipped".to_owned()),

@@ -131,6 +131,28 @@ pub struct LoadChange {
     pub skip: Option<bool>,
 }
 
+impl LoadChange {
+    /// Offers so many requests a second.
+    pub fn to_rate(rate: f64) -> Self {
+        Self { rate: Some(rate), ..Self::default() }
+    }
+
+    /// Offers what the phases say again.
+    pub fn to_rate_of_phases() -> Self {
+        Self::to_rate(-1.0)
+    }
+
+    /// Pauses, or resumes.
+    pub fn to_pause(pause: bool) -> Self {
+        Self { pause: Some(pause), ..Self::default() }
+    }
+
+    /// Ends the phase.
+    pub fn to_skip() -> Self {
+        Self { skip: Some(true), ..Self::default() }
+    }
+}
+
 /// `GET /load`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

@@ -157,9 +157,7 @@ impl Desk {
             (Ask::Kill { replica }, Some(stage)) => {
                 steer::kill(&self.events, &stage.environment, &stage.spec, replica).await
             }
-            (Ask::SkipPhase, Some(stage)) => {
-                self.turn(&stage, load, LoadChange { skip: Some(true), ..LoadChange::default() }).await
-            }
+            (Ask::SkipPhase, Some(stage)) => self.turn(&stage, load, LoadChange::to_skip()).await,
             (Ask::Load { change }, Some(stage)) => self.turn(&stage, load, change.clone()).await,
         };
         match done {

@@ -245,15 +245,16 @@ impl Outside for Engine {
 
     fn steer(&mut self, steer: Steer) {
         let change = |change| Some(Wish::Change(change));
-        let rate = |rate| change(LoadChange { rate: Some(rate), ..LoadChange::default() });
         let (wish, words) = match steer {
             Steer::Rate(_) | Steer::RateOfPhases if !self.paced => {
                 (None, "this load has no rate: it sends as fast as it is answered; begin it with --rate".to_owned())
             }
-            Steer::Rate(r) => (rate(r), format!("rate {} within a second", words::rate(r))),
-            Steer::RateOfPhases => (rate(-1.0), "the rate of the command line within a second".to_owned()),
+            Steer::Rate(r) => (change(LoadChange::to_rate(r)), format!("rate {} within a second", words::rate(r))),
+            Steer::RateOfPhases => {
+                (change(LoadChange::to_rate_of_phases()), "the rate of the command line within a second".to_owned())
+            }
             Steer::Pause(pause) => (
-                change(LoadChange { pause: Some(pause), ..LoadChange::default() }),
+                change(LoadChange::to_pause(pause)),
                 if pause { "paused within a second" } else { "resumed within a second" }.to_owned(),
             ),
             Steer::Stop => (Some(Wish::Stop), "stopping: what is in flight is awaited".to_owned()),
