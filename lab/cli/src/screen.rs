@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use lab_run::{Interrupt, RunDir};
+use lab_run::{Interrupt, RunDir, causes};
 use lab_tui::app::Source;
-use lab_tui::dashboard::{Dashboard, Left, Settings as Dash, TuiError};
+use lab_tui::dashboard::{Dashboard, Left, Settings as Dash};
 use lab_tui::keys::Keymap;
 use lab_tui::outside::{Outside, Said};
 use lab_tui::terminal::Marks;
@@ -87,7 +87,7 @@ impl Telling {
 /// A screen that is shown.
 pub struct LiveScreen {
     voice: SyncSender<Said>,
-    left: oneshot::Receiver<Result<Left, TuiError>>,
+    left: oneshot::Receiver<Result<Left, String>>,
 }
 
 impl LiveScreen {
@@ -115,7 +115,7 @@ impl LiveScreen {
         let (tell, left) = oneshot::channel();
         let show = move || {
             let dashboard = Dashboard { timeline: Timeline::new(history), outside, settings };
-            if tell.send(dashboard.run()).is_err() {
+            if tell.send(dashboard.run().map_err(|e| causes(&e))).is_err() {
                 tracing::debug!("nobody waits for the screen any more");
             }
         };
@@ -139,7 +139,7 @@ impl LiveScreen {
     /// How it was left; None while it is shown.
     pub fn has_left(&mut self) -> Option<Result<Left, String>> {
         match self.left.try_recv() {
-            Ok(left) => Some(left.map_err(|e| chain(&e))),
+            Ok(left) => Some(left),
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(Err(FAILED.to_owned())),
         }
@@ -148,24 +148,15 @@ impl LiveScreen {
     /// Says the last words and waits until it is left. Not for async code.
     pub fn over(self, words: String) {
         self.say(Said::Over(words));
-        if let Ok(Err(error)) = self.left.blocking_recv() {
-            out::talk(&format!("the screen is gone: {}", chain(&error)));
+        if let Ok(Err(why)) = self.left.blocking_recv() {
+            out::talk(&format!("the screen is gone: {why}"));
         }
     }
 
     /// Waits until it is left.
     async fn left(&mut self) -> Result<Left, String> {
-        match (&mut self.left).await {
-            Ok(Ok(left)) => Ok(left),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(FAILED.to_owned()),
-        }
+        (&mut self.left).await.unwrap_or_else(|_| Err(FAILED.to_owned()))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string);
-    causes.collect::<Vec<_>>().join(": ")
 }
 
 /// Waits for work while the screen is shown. When it is left before the work is done, sentences begin: with those of `goes_on` unless

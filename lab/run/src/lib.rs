@@ -24,7 +24,7 @@ mod trial;
 mod up;
 
 pub use conductor::Sink;
-pub use error::RunError;
+pub use error::{RunError, causes};
 pub use hold::Hold;
 pub use interrupt::Interrupt;
 pub use run::{Finished, Maker, MakerRequest, Run};
