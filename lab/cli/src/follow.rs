@@ -13,7 +13,7 @@ use lab_core::model::Trial;
 use lab_core::unit::RunTime;
 use lab_core::words::clock;
 use lab_run::RunDir;
-use lab_tui::frame::zero;
+use lab_tui::axis::zero;
 use lab_tui::timeline::{History, HistoryError, Place, Timeline};
 
 use crate::error::LabError;

@@ -1,11 +1,17 @@
 //! The one time axis that all lanes share: which instant a column stands for. Columns are aligned to the start of load, so that a
 //! column keeps its instant while time goes on.
 
+use lab_core::model::{Model, Trial};
 use lab_core::series::{Merge, Series};
 use lab_core::unit::{RunTime, Span};
 
+use crate::view::{Mode, View, Zoom};
+
 /// Lengths of a column that are easy to count in.
 const NICE_SECONDS: [u64; 16] = [1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600];
+
+/// Seconds that are seen before load begins, in columns.
+const LEAD: i64 = 2;
 
 /// Columns of equal length around a zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +27,37 @@ pub struct Axis {
 }
 
 impl Axis {
+    /// The axis of a view on a trial.
+    pub(crate) fn of(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime, now: RunTime) -> Self {
+        let zero = zero(trial);
+        let planned = planned(model, trial);
+        let until_its_end = |t: RunTime| trial.ended.as_ref().map_or(t, |end| t.min(end.at));
+        let passed = until_its_end(until).since(zero);
+        let columns = width.saturating_sub(LEAD as u16).max(1);
+        match (view.zoom, planned) {
+            (Zoom::Fit, Some(planned)) => {
+                let column = Self::fitting(planned.max(passed), columns);
+                Self { zero, column, first: -LEAD, width }
+            }
+            (zoom, _) => {
+                let column = if let Zoom::Column(column) = zoom { column } else { Span::from_secs(1) };
+                // A cursor stands in the middle, the newest instant of the trial at the right.
+                let (at, right) = match view.mode {
+                    Mode::Scrub(_) => (now, i64::from(width / 2)),
+                    Mode::Live | Mode::Paused(_) => (until_its_end(now), 1),
+                };
+                let at = i64::try_from(at.since(zero).0 / column.0.max(1)).unwrap_or(i64::MAX / 2);
+                let first = (at + right - i64::from(width)).max(-LEAD);
+                Self { zero, column, first, width }
+            }
+        }
+    }
+
+    /// The same columns since another trial's load began.
+    pub(crate) fn of_load(self, trial: &Trial) -> Self {
+        Self { zero: zero(trial), ..self }
+    }
+
     /// The finest nice length of a column with which `length` fits into `columns`.
     pub fn fitting(length: Span, columns: u16) -> Span {
         let columns = u64::from(columns.max(1));
@@ -99,4 +136,14 @@ impl Axis {
         }
         columns
     }
+}
+
+/// Where a trial's time is 0.
+pub fn zero(trial: &Trial) -> RunTime {
+    trial.load_started.unwrap_or(trial.started)
+}
+
+/// How long the load of a trial was planned; None for a lab that is only up.
+pub fn planned(model: &Model, trial: &Trial) -> Option<Span> {
+    model.spec(trial)?.load.as_ref().map(lab_core::spec::Load::length)
 }

@@ -5,7 +5,6 @@ use lab_core::model::{Cell, Trial};
 use lab_core::unit::{RunTime, Span};
 
 use crate::axis::Axis;
-use crate::frame::{merged, shifted};
 
 /// After so long a second of load hardly ever changes any more.
 const LATE: Span = Span::from_secs(90);
@@ -57,7 +56,7 @@ impl Columns {
         self.shown.update(index.unwrap_or(usize::MAX), trial, axis, until);
         match ghost {
             Some((index, trial)) => {
-                self.ghost.update(index, trial, shifted(axis, trial), until);
+                self.ghost.update(index, trial, axis.of_load(trial), until);
             }
             None => self.ghost = Strip::default(),
         }
@@ -73,7 +72,7 @@ impl Strip {
         if unchanged {
             self.extend(trial, axis);
         } else {
-            self.cells = merged(trial, &axis);
+            self.cells = axis.columns(&trial.cells);
         }
         let end = settled(&axis, until);
         if !unchanged || end != self.settled.end {
@@ -93,7 +92,7 @@ impl Strip {
         self.cells.truncate(keep.min(width));
         let kept = self.cells.len();
         let rest = Axis { first: axis.first + kept as i64, width: (width - kept) as u16, ..axis };
-        self.cells.extend(merged(trial, &rest));
+        self.cells.extend(rest.columns(&trial.cells));
     }
 }
 

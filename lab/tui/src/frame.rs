@@ -2,9 +2,9 @@
 
 pub mod dump;
 
-use lab_core::model::{Cell, Model, Trial};
+use lab_core::model::{Model, Trial};
 use lab_core::spec::Target;
-use lab_core::unit::{RunTime, Span};
+use lab_core::unit::RunTime;
 use lab_core::validity;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -17,10 +17,7 @@ use crate::look::Look;
 use crate::pane::Extras;
 use crate::scene::{Scene, Side};
 use crate::screen;
-use crate::view::{Mode, View, Zoom};
-
-/// Seconds that are seen before load begins, in columns.
-const LEAD: i64 = 2;
+use crate::view::{Mode, View};
 
 /// A run at an instant.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +70,7 @@ pub(crate) fn frame_and_below(
     let trial_now = index.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
     let (shown_model, until) = instant.of_lanes(view.mode);
     let shown_trial = index.and_then(|i| shown_model.trials.get(i)).unwrap_or(&empty);
-    let axis = axis(shown_model, shown_trial, view, plot_width(size.0), until, instant.now);
+    let axis = Axis::of(shown_model, shown_trial, view, plot_width(size.0), until, instant.now);
     let other = view.ghost.then(|| index.and_then(|i| ghost_of(shown_model, i))).flatten();
     let cells = columns.update(index, shown_trial, axis, until, other.map(|i| (i, &shown_model.trials[i])));
     let workload = workload(instant.model, trial_now);
@@ -82,7 +79,7 @@ pub(crate) fn frame_and_below(
     let ghost = other.map(|i| {
         let trial = &shown_model.trials[i];
         let until = trial.ended.as_ref().map_or(until, |end| end.at);
-        Side { model: shown_model, trial, workload, axis: shifted(axis, trial), cells: cells.ghost, until }
+        Side { model: shown_model, trial, workload, axis: axis.of_load(trial), cells: cells.ghost, until }
     });
     let checks = validity::checks(instant.model, trial_now);
     let scene = Scene {
@@ -122,47 +119,6 @@ pub fn ghost_of(model: &Model, shown: usize) -> Option<usize> {
     of_others.min_by_key(|(i, info, _)| (info.block != mine.block, i.abs_diff(shown))).map(|(i, ..)| i)
 }
 
-/// Where a trial's time is 0.
-pub fn zero(trial: &Trial) -> RunTime {
-    trial.load_started.unwrap_or(trial.started)
-}
-
-/// How long the load of a trial was planned; None for a lab that is only up.
-pub fn planned(model: &Model, trial: &Trial) -> Option<Span> {
-    model.spec(trial)?.load.as_ref().map(lab_core::spec::Load::length)
-}
-
-/// The axis of a view on a trial.
-pub(crate) fn axis(model: &Model, trial: &Trial, view: &View, width: u16, until: RunTime, now: RunTime) -> Axis {
-    let zero = zero(trial);
-    let planned = planned(model, trial);
-    let until_its_end = |t: RunTime| trial.ended.as_ref().map_or(t, |end| t.min(end.at));
-    let passed = until_its_end(until).since(zero);
-    let columns = width.saturating_sub(LEAD as u16).max(1);
-    match (view.zoom, planned) {
-        (Zoom::Fit, Some(planned)) => {
-            let column = Axis::fitting(planned.max(passed), columns);
-            Axis { zero, column, first: -LEAD, width }
-        }
-        (zoom, _) => {
-            let column = if let Zoom::Column(column) = zoom { column } else { Span::from_secs(1) };
-            // A cursor stands in the middle, the newest instant of the trial at the right.
-            let (at, right) = match view.mode {
-                Mode::Scrub(_) => (now, i64::from(width / 2)),
-                Mode::Live | Mode::Paused(_) => (until_its_end(now), 1),
-            };
-            let at = i64::try_from(at.since(zero).0 / column.0.max(1)).unwrap_or(i64::MAX / 2);
-            let first = (at + right - i64::from(width)).max(-LEAD);
-            Axis { zero, column, first, width }
-        }
-    }
-}
-
-/// The same columns since another trial's load began.
-pub(crate) fn shifted(axis: Axis, trial: &Trial) -> Axis {
-    Axis { zero: zero(trial), ..axis }
-}
-
 /// The workload that panes and the replicas' lane show.
 pub(crate) fn workload(model: &Model, trial: &Trial) -> String {
     let spec = model.spec(trial);
@@ -176,16 +132,13 @@ pub(crate) fn workload(model: &Model, trial: &Trial) -> String {
     scaled.or(target).or_else(known).unwrap_or("user-service").to_owned()
 }
 
-/// Merged cells of an axis.
-pub(crate) fn merged(trial: &Trial, axis: &Axis) -> Vec<Option<Cell>> {
-    axis.columns(&trial.cells)
-}
-
 #[cfg(test)]
 mod tests {
     use lab_core::fixture::Scenario;
+    use lab_core::unit::Span;
 
     use super::*;
+    use crate::view::Zoom;
 
     #[test]
     fn an_earlier_trial_is_seen_at_any_length_of_a_column() {
@@ -194,8 +147,11 @@ mod tests {
         let end = first.ended.as_ref().expect("it is over").at;
         for mode in [Mode::Live, Mode::Paused(now)] {
             let view = View { mode, trial: Some(0), zoom: Zoom::Column(Span::from_secs(1)), ..View::default() };
-            let axis = axis(&model, first, &view, 80, now, now);
-            assert!(axis.column_of(end).is_some() && merged(first, &axis).iter().any(Option::is_some), "{axis:?}");
+            let axis = Axis::of(&model, first, &view, 80, now, now);
+            assert!(
+                axis.column_of(end).is_some() && axis.columns(&first.cells).iter().any(Option::is_some),
+                "{axis:?}"
+            );
         }
     }
 
@@ -215,7 +171,7 @@ mod tests {
                 let given =
                     Circumstances { source: Source::Recorded, steerable: false, speed: None, size: (100, 30), lines };
                 let (of_keys, (lanes, to)) = (Facts::of(&instant, then, &view, given).plot.1, instant.of_lanes(mode));
-                assert_eq!((to, of_keys), (until, axis(lanes, &lanes.trials[0], &view, plot_width(100), to, then)));
+                assert_eq!((to, of_keys), (until, Axis::of(lanes, &lanes.trials[0], &view, plot_width(100), to, then)));
             }
         }
     }

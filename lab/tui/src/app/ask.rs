@@ -9,6 +9,8 @@ use crate::outside::Steer;
 
 /// Why a replica cannot be killed any more.
 pub(super) const GONE: &str = "that replica is gone";
+/// Highest rate that can be asked for, requests a second.
+pub(super) const HIGHEST: f64 = 10_000_000.0;
 /// Longest line that is taken, characters.
 const LONGEST: usize = 500;
 
@@ -211,10 +213,10 @@ impl App {
             return vec![Action::Steer(Steer::Note(text))];
         }
         let number = text.trim_end_matches("/s").trim().parse::<f64>().ok();
-        match number.filter(|rate| (0.0..=super::steer::HIGHEST).contains(rate)) {
+        match number.filter(|rate| (0.0..=HIGHEST).contains(rate)) {
             Some(rate) => self.offer(rate, facts),
             None => {
-                let most = words::digits(super::steer::HIGHEST);
+                let most = words::digits(HIGHEST);
                 self.say(format!("`{text}` is not a rate; write requests a second, 0 to {most}, like 250"));
                 self.over = Some(Over::Prompt(prompt));
                 Vec::new()

@@ -5,7 +5,7 @@ use lab_core::spec::Shape;
 use lab_core::unit::{RunTime, Span};
 use ratatui::layout::Rect;
 
-use crate::axis::Axis;
+use crate::axis::{self, Axis};
 use crate::frame::{self, Instant};
 use crate::keys::Needs;
 use crate::layout::{Layout, Tier, plot_width};
@@ -146,7 +146,7 @@ impl Facts {
         let workload = frame::workload(instant.model, then);
         let width = plot_width(given.size.0);
         let second = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width };
-        let axis = |trial| frame::axis(lanes, trial, view, width, until, instant.now);
+        let axis = |trial| Axis::of(lanes, trial, view, width, until, instant.now);
         let axis = trial.map_or(second, axis);
         let area = Rect::new(0, 0, given.size.0, given.size.1);
         let plots = trial.filter(|_| Tier::of(area) > Tier::Line).map(|trial| {
@@ -217,7 +217,7 @@ fn windows(model: &Model, newest: RunTime) -> Vec<Window> {
     let window = |(trial, next): (&Trial, Option<&Trial>)| {
         let ended = trial.ended.as_ref().map(|end| end.at);
         let to = ended.or(next.map(|next| next.started)).unwrap_or(newest);
-        Window { from: trial.started, zero: frame::zero(trial), to: to.max(trial.started) }
+        Window { from: trial.started, zero: axis::zero(trial), to: to.max(trial.started) }
     };
     let nexts = model.trials.iter().skip(1).map(Some).chain([None]);
     model.trials.iter().zip(nexts).map(window).collect()

@@ -3,15 +3,13 @@
 use lab_core::unit::Span;
 use lab_core::words;
 
-use super::ask::{Ask, Line, Prompt, Subject};
+use super::ask::{Ask, HIGHEST, Line, Prompt, Subject};
 use super::facts::{Facts, Source};
 use super::{Action, App, Over};
 use crate::keys::Command;
 use crate::outside::Steer;
 use crate::view::Panel;
 
-/// Highest rate that can be asked for, requests a second.
-pub(super) const HIGHEST: f64 = 10_000_000.0;
 /// A step of the rate keys.
 const STEP: f64 = 1.1;
 /// How long a rate that was asked for counts as offered, before the run itself has to say so.

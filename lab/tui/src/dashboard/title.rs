@@ -5,7 +5,7 @@ use lab_core::model::{Model, Trial};
 use lab_core::unit::RunTime;
 use lab_core::words;
 
-use crate::frame::{planned, zero};
+use crate::axis::{planned, zero};
 use crate::look::Look;
 use crate::pane::strip;
 use crate::terminal::Progress;

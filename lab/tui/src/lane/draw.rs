@@ -238,7 +238,7 @@ pub(crate) mod tests {
         let model = Model::of(events);
         let now = model.latest;
         let trial = model.trials.last().expect("a trial");
-        let axis_of = |trial| Axis { zero: crate::frame::zero(trial), column: Span::from_secs(1), first: -2, width };
+        let axis_of = |trial| Axis { zero: crate::axis::zero(trial), column: Span::from_secs(1), first: -2, width };
         let side = |trial, cells| Side {
             model: &model,
             trial,
@@ -247,8 +247,8 @@ pub(crate) mod tests {
             cells,
             until: now,
         };
-        let cells = crate::frame::merged(trial, &axis_of(trial));
-        let theirs = crate::frame::merged(&model.trials[0], &axis_of(&model.trials[0]));
+        let cells = axis_of(trial).columns(&trial.cells);
+        let theirs = axis_of(&model.trials[0]).columns(&model.trials[0].cells);
         let scene = Scene {
             shown: side(trial, &cells),
             ghost: ghost.then(|| side(&model.trials[0], &theirs)),
@@ -301,8 +301,8 @@ pub(crate) mod tests {
         let events = without(events(), 5..=6, None);
         let model = Model::of(&events);
         let trial = &model.trials[0];
-        let axis = Axis { zero: crate::frame::zero(trial), column: Span::from_secs(1), first: -2, width: 40 };
-        let cells = crate::frame::merged(trial, &axis);
+        let axis = Axis { zero: crate::axis::zero(trial), column: Span::from_secs(1), first: -2, width: 40 };
+        let cells = axis.columns(&trial.cells);
         let side = Side { model: &model, trial, workload: "user-service", axis, cells: &cells, until: model.latest };
         assert_eq!(missing(&side), [6, 7]);
     }
@@ -316,7 +316,7 @@ pub(crate) mod tests {
         let model = Model::of(&events);
         let trial = &model.trials[0];
         let axis = Axis { zero, column: Span::from_secs(1), first: -2, width: 40 };
-        let cells = crate::frame::merged(trial, &axis);
+        let cells = axis.columns(&trial.cells);
         let side = Side {
             model: &model,
             trial,

@@ -335,7 +335,7 @@ mod tests {
     fn rules(events: &[Event], width: u16) -> String {
         let model = Model::of(events);
         let trial = &model.trials[0];
-        let axis = Axis { zero: crate::frame::zero(trial), column: Span::from_secs(1), first: -2, width };
+        let axis = Axis { zero: crate::axis::zero(trial), column: Span::from_secs(1), first: -2, width };
         let side = Side { model: &model, trial, workload: "user-service", axis, cells: &[], until: model.latest };
         marks(&side).iter().map(|mark| mark.letter).collect()
     }

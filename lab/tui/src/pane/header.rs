@@ -11,7 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::strip::{self, Part};
-use crate::frame::{planned, zero};
+use crate::axis::{planned, zero};
 use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::Mode;
