@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use nix::unistd::{getppid, getsid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 
 /// Signals that ask the process to end.
@@ -76,9 +77,9 @@ impl Heed {
     }
 }
 
-/// Whether there is somebody on this terminal who can let a stopped process go on.
+/// Whether there is somebody on this terminal who can let a stopped process go on: its parent is in its session.
 pub(super) fn has_shell() -> bool {
-    let session = |pid| rustix::process::getsid(pid).ok();
-    let parent = rustix::process::getppid().and_then(|parent| session(Some(parent)));
-    parent.is_some() && parent == session(None)
+    let parent = getppid();
+    // A parent or a session outside our pid namespace, as in a container, has the number 0.
+    parent.as_raw() != 0 && getsid(Some(parent)).is_ok_and(|session| getsid(None) == Ok(session))
 }
