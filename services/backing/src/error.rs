@@ -55,16 +55,6 @@ pub enum Error {
         /// What the driver or the server said.
         source: Arc<dyn StdError + Send + Sync>,
     },
-    /// Nothing answered when the engine was opened, or it did not let us in.
-    #[error("{operation} reached no engine at {address}; start it, or correct the address and its credentials")]
-    Unavailable {
-        /// What was asked, with its engine.
-        operation: &'static str,
-        /// Where, without credentials.
-        address: String,
-        /// What the driver said.
-        source: Arc<dyn StdError + Send + Sync>,
-    },
     /// The data was written by a newer version.
     #[error(
         "{what} has schema version {found}, this build knows up to {known}; use a newer build or another file or database"
@@ -101,16 +91,6 @@ impl Error {
     /// Wraps what an engine said.
     pub fn engine(operation: &'static str, source: impl StdError + Send + Sync + 'static) -> Self {
         Self::Engine { operation, source: Arc::new(source) }
-    }
-
-    /// Wraps why an engine could not be opened. `address` may carry a password: it is left out.
-    pub fn unavailable(operation: &'static str, address: &str, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self::Unavailable { operation, address: without_password(address), source: Arc::new(source) }
-    }
-
-    /// The address names no engine. It may carry a password: it is left out.
-    pub fn address(address: &str, role: &'static str, accepted: &'static str) -> Self {
-        Self::Address { address: without_password(address), role, accepted }
     }
 
     /// True when the same call may succeed later without anybody changing anything: answer 503 with Retry-After, not 500.

@@ -1,6 +1,7 @@
 //! What services keep their data in: three traits ([`Store`], [`Queue`], [`Cache`]), one file per engine, one contract suite each.
 //! Nothing here knows HTTP, metrics or a service's routes.
 
+pub mod address;
 pub mod cache;
 pub mod clock;
 mod error;

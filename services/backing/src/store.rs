@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::address::shown;
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises, UserId};
@@ -130,6 +131,8 @@ pub struct Settings {
     pub max_waiting: usize,
     /// How long idempotency keys are remembered, at least.
     pub remember: Duration,
+    /// Most connections at once to an engine that is a server of its own; all replicas together may not want more than it has.
+    pub connections: usize,
     /// Where the age of keys is measured.
     pub clock: Arc<dyn Clock>,
 }
@@ -140,6 +143,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(2),
             max_waiting: 4096,
             remember: Duration::from_secs(24 * 60 * 60),
+            connections: 10,
             clock: Arc::new(SystemClock),
         }
     }
@@ -177,7 +181,10 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-/// Opens the store that `address` names: `memory:` or `sqlite:PATH`.
+const ACCEPTED: &str = "`memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `mysql://USER:PASSWORD@HOST:PORT/DATABASE`";
+
+/// Opens the store that `address` names: `memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or
+/// `mysql://USER:PASSWORD@HOST:PORT/DATABASE`. Makes its tables where they are missing.
 ///
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
@@ -188,6 +195,6 @@ pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Store>, E
             let path = PathBuf::from(path);
             Ok(Arc::new(opened("sqlite store: open", move || sqlite::SqliteStore::open(&path, settings)).await?))
         }
-        _ => Err(Error::Address { address: address.to_owned(), role: "store", accepted: "`memory:` or `sqlite:PATH`" }),
+        _ => Err(Error::Address { address: shown(address), role: "store", accepted: ACCEPTED }),
     }
 }
