@@ -8,6 +8,7 @@ mod error;
 pub mod id;
 pub mod promises;
 pub mod queue;
+mod sql;
 mod sqlite;
 pub mod store;
 

@@ -13,7 +13,13 @@ use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises, UserId};
 
+mod claim;
+pub mod dynamodb;
+mod gate;
 pub mod memory;
+pub mod mongodb;
+pub mod mysql;
+pub mod postgres;
 pub mod sqlite;
 
 /// A user to be stored. The store chooses the id.
@@ -181,15 +187,29 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-const ACCEPTED: &str = "`memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `mysql://USER:PASSWORD@HOST:PORT/DATABASE`";
+const ACCEPTED: &str = "`memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    `mysql://USER:PASSWORD@HOST:PORT/DATABASE`, `mongodb://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    `dynamodb://HOST:PORT/PREFIX?region=REGION` or `dynamodb:aws:REGION/PREFIX`";
 
-/// Opens the store that `address` names: `memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or
-/// `mysql://USER:PASSWORD@HOST:PORT/DATABASE`. Makes its tables where they are missing.
+/// Opens the store that `address` names: `memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`,
+/// `mysql://…` and `mongodb://…` likewise, `dynamodb://HOST:PORT/PREFIX?region=REGION` for an emulator, or
+/// `dynamodb:aws:REGION/PREFIX` for the service itself. Makes its tables where they are missing.
 ///
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Store>, Error> {
     match address.split_once(':') {
+        // A server's address is a URL.
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(postgres::PostgresStore::open(address, settings).await?))
+        }
+        Some(("mysql", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(mysql::MysqlStore::open(address, settings).await?))
+        }
+        Some(("mongodb", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(mongodb::MongodbStore::open(address, settings).await?))
+        }
+        Some(("dynamodb", _)) => Ok(Arc::new(dynamodb::DynamodbStore::open(address, settings).await?)),
         Some(("memory", "")) => Ok(Arc::new(memory::MemoryStore::new(settings))),
         Some(("sqlite", path)) if !path.is_empty() => {
             let path = PathBuf::from(path);
