@@ -4,6 +4,7 @@
 //! sqlx's own pool asks the server once more after every use of a connection, which doubles the round trips of a read.
 
 use std::error::Error as StdError;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,6 +61,12 @@ pub(crate) async fn opened<T>(
     };
     let remedy = "start the server there, or correct the address: its user needs the right password and may make tables in its database";
     Err(Error::Unreachable { operation, address: shown(address), remedy, source })
+}
+
+/// A connection, as soon as the server answers and not later than a call may take.
+pub(crate) async fn reached<C>(limit: Duration, connect: impl Future<Output = sqlx::Result<C>>) -> sqlx::Result<C> {
+    let late = |elapsed| sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, elapsed));
+    timeout(limit, connect).await.map_err(late)?
 }
 
 /// How a connection is made and made ready.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
-use crate::sql::{Connections, Failed, opened};
+use crate::sql::{Connections, Failed, opened, reached};
 use crate::{Error, MessageId, Promises, UserId};
 
 /// Step n takes the database from version n to n + 1. Steps are only ever added. The server commits each at once, so a
@@ -80,7 +80,7 @@ impl MysqlStore {
         let options = options.disable_statement_logging();
         let lock_wait = settings.deadline.as_secs().max(1);
         let first = opened(OPEN, address, async {
-            let mut first = connect(&options, lock_wait).await?;
+            let mut first = reached(settings.deadline, connect(&options, lock_wait)).await?;
             migrate(&mut first, address).await?;
             let server = ask_about_itself(&mut first).await?;
             Ok((first, server))

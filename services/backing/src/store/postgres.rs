@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
-use crate::sql::{Connections, Failed, opened};
+use crate::sql::{Connections, Failed, opened, reached};
 use crate::{Error, MessageId, Promises, UserId};
 
 /// Step n takes the database from version n to n + 1. Steps are only ever added.
@@ -97,7 +97,7 @@ impl PostgresStore {
             ])
             .disable_statement_logging();
         let first = opened(OPEN, address, async {
-            let mut first = options.connect().await?;
+            let mut first = reached(settings.deadline, options.connect()).await?;
             migrate(&mut first, address).await?;
             let server = ask_about_itself(&mut first).await?;
             Ok((first, server))
