@@ -52,18 +52,24 @@ pub const MYSQL: Kind = Kind {
     ready: |answer| answer.get(4) == Some(&10),
 };
 
-/// User `lab`, who authenticates against `admin`.
+/// No login: FerretDB 1 does not end the exchange as the driver of MongoDB 3 asks it to, so that no password is right to it.
 pub const MONGO: Kind = Kind {
     name: "mongo",
     port: 27017,
-    environment: |_| {
-        vec!["MONGO_INITDB_ROOT_USERNAME=lab".to_owned(), format!("MONGO_INITDB_ROOT_PASSWORD={PASSWORD}")]
-    },
+    environment: |_| Vec::new(),
     arguments: &[],
     // OP_MSG with {ping: 1, $db: "admin"}; an answer of any content has opcode 2013.
     hello: b"\x33\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\
              \x1e\0\0\0\x10ping\0\x01\0\0\0\x02$db\0\x06\0\0\0admin\0\0",
     ready: |answer| answer.get(12..14) == Some(b"\xdd\x07"),
+};
+
+/// With a login that is always refused, for which see [`MONGO`].
+pub const MONGO_REFUSING: Kind = Kind {
+    environment: |_| {
+        vec!["MONGO_INITDB_ROOT_USERNAME=lab".to_owned(), format!("MONGO_INITDB_ROOT_PASSWORD={PASSWORD}")]
+    },
+    ..MONGO
 };
 
 /// Any credentials (letters and digits only), any region.

@@ -73,7 +73,7 @@ pub async fn dynamodb() -> Option<Place> {
 
 /// The address of a new database on this server, which makes it when it is first written to.
 pub fn mongodb_at(server: &Engine) -> String {
-    format!("mongodb://lab:{PASSWORD}@{}/{}?authSource=admin", server.address(), fresh_name())
+    format!("mongodb://{}/{}", server.address(), fresh_name())
 }
 
 /// The address of new tables on this emulator.
