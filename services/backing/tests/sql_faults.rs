@@ -160,6 +160,24 @@ async fn what_cannot_be_stored_is_an_error_and_leaves_nothing(kind: &'static Kin
     assert_eq!(store.count(Table::Users).await.unwrap(), 1);
 }
 
+async fn a_server_that_takes_no_writes_is_not_ready(kind: &'static Kind) {
+    let Some(server) = engine::alone(kind) else { return };
+    let address = database(&server, kind).await;
+    let store = store::open(&address, patient()).await.unwrap();
+    store.ping().await.unwrap();
+    store.close().await.unwrap();
+    let read_only = if kind.name == POSTGRES.name {
+        let name = address.rsplit_once('/').unwrap().1;
+        format!("ALTER DATABASE {name} SET default_transaction_read_only = on")
+    } else {
+        "SET GLOBAL read_only = 1".to_owned()
+    };
+    run(&address, &read_only).await;
+    let store = store::open(&address, patient()).await.unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(error.is_transient() && said(&error).contains("name the primary"), "{error:?}");
+}
+
 /// The server is killed under load and comes back: nothing answered is lost, nothing is there twice, nobody opens anew.
 async fn a_killed_server_loses_nothing_and_calls_work_when_it_is_back(kind: &'static Kind) {
     let Some(server) = engine::alone(kind) else { return };
@@ -287,5 +305,6 @@ both! {
     what_cannot_be_stored_is_an_error_and_leaves_nothing
     a_killed_server_loses_nothing_and_calls_work_when_it_is_back
     a_frozen_server_is_waited_for_until_the_deadline
+    a_server_that_takes_no_writes_is_not_ready
     a_dropped_call_spoils_no_other
 }

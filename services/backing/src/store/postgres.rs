@@ -234,13 +234,12 @@ impl Store for PostgresStore {
     async fn ping(&self) -> Result<(), Error> {
         let call = async {
             let mut connection = self.connections.take(PING).await?;
-            // A standby or a server that is going read-only answers, but cannot create.
-            let read_only: bool =
-                sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut connection.connection).await?;
-            if read_only {
-                return Err(Error::engine(PING, ReadOnly).into());
-            }
-            Ok(connection.done(()))
+            // A standby, or a database that was made read-only, answers but cannot create.
+            let read_only: bool = sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'on'")
+                .fetch_one(&mut connection.connection)
+                .await?;
+            let ready = if read_only { Err(Error::engine(PING, ReadOnly).into()) } else { Ok(()) };
+            connection.done(ready)
         };
         self.connections.within(PING, call).await
     }
@@ -252,7 +251,7 @@ impl Store for PostgresStore {
 
 /// The server answers reads only.
 #[derive(Debug, thiserror::Error)]
-#[error("the server is a standby and takes no writes; name the primary")]
+#[error("the server takes no writes; name the primary")]
 struct ReadOnly;
 
 async fn create(connection: &mut PgConnection, user: &NewUser) -> Result<UserId, Failed> {
