@@ -56,7 +56,7 @@ impl Hands {
         self.held.get_mut(&tag).map(|(_, until)| *until = until_us).is_some()
     }
 
-    /// Whose visibility timeout has ended, the earliest delivered last: each goes back to the front of the queue.
+    /// Whose visibility timeout has ended, in the order of delivery.
     pub(super) fn expired(&self, now_us: u64) -> Vec<u64> {
         let mut expired: Vec<u64> =
             self.held.iter().filter(|(_, (_, until))| *until <= now_us).map(|(tag, _)| *tag).collect();

@@ -1,5 +1,5 @@
-//! One connection to the broker with its two channels, from its making to its end. Nothing is repeated on another connection:
-//! when this one ends, the broker gives what was held here to others, and receipts of it fit nothing.
+//! Two connections to the broker, one to publish and one to consume, from their making to their end. Nothing is repeated on others: when
+//! one ends, both do; the broker gives what was held here to others, and receipts of it fit nothing.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,7 +16,7 @@ use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind, PublisherConfirm,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::hands::{Hands, Held};
@@ -58,7 +58,9 @@ pub(super) struct Names {
 pub(super) struct Link {
     /// Part of each receipt, so that none fits a delivery of another connection.
     pub(super) id: Uuid,
-    connection: Connection,
+    /// Two: a broker that is short of memory or disk stops to read from who publishes, acknowledgements included.
+    publishing: Connection,
+    consuming: Connection,
     /// In confirm mode.
     publisher: Channel,
     /// Subscriptions, acknowledgements, and questions that must come after them.
@@ -70,6 +72,8 @@ pub(super) struct Link {
     subscribing: tokio::sync::Mutex<Vec<ShortString>>,
     receivers: Receivers,
     ended: AtomicBool,
+    /// Its drop ends the tasks that pump, whose subscriptions would otherwise keep a connection that nobody uses.
+    pumping: watch::Sender<()>,
 }
 
 /// Who waits for messages, and when somebody last did.
@@ -91,17 +95,20 @@ impl Drop for Receiving<'_> {
 impl Link {
     /// Connects and declares what is missing.
     pub(super) async fn connect(uri: AMQPUri, names: Arc<Names>, settings: Settings) -> Result<Arc<Self>, Refusal> {
-        let properties = ConnectionProperties::default().with_connection_name("lab".into());
-        let connection = Connection::connect_uri(uri, properties).await?;
-        declare(&connection, &names, settings.max_receives).await?;
-        let publisher = connection.create_channel().await?;
+        let named = |name: &str| ConnectionProperties::default().with_connection_name(name.into());
+        let publishing = Connection::connect_uri(uri.clone(), named("lab: publish"));
+        let consuming = Connection::connect_uri(uri, named("lab: consume"));
+        let (publishing, consuming) = tokio::try_join!(publishing, consuming)?;
+        declare(&consuming, &names, settings.max_receives).await?;
+        let publisher = publishing.create_channel().await?;
         publisher.confirm_select(ConfirmSelectOptions::default()).await?;
-        let consumer = connection.create_channel().await?;
+        let consumer = consuming.create_channel().await?;
         consumer.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let receivers = Receivers { now: AtomicUsize::new(0), last: Mutex::new(Instant::now()) };
         let link = Arc::new(Self {
             id: Uuid::now_v7(),
-            connection,
+            publishing,
+            consuming,
             publisher,
             consumer,
             names,
@@ -111,6 +118,7 @@ impl Link {
             subscribing: tokio::sync::Mutex::default(),
             receivers,
             ended: AtomicBool::new(false),
+            pumping: watch::Sender::new(()),
         });
         tokio::spawn(keep_time(Arc::downgrade(&link)));
         Ok(link)
@@ -118,7 +126,8 @@ impl Link {
 
     pub(super) fn is_alive(&self) -> bool {
         !self.ended.load(Ordering::Relaxed)
-            && self.connection.status().connected()
+            && self.publishing.status().connected()
+            && self.consuming.status().connected()
             && self.publisher.status().connected()
             && self.consumer.status().connected()
     }
@@ -167,7 +176,7 @@ impl Link {
         let consumer = self.consumer.basic_consume(queue, tag.clone(), options, FieldTable::default()).await?;
         subscriptions.push(tag);
         self.hands().credit += usize::from(PREFETCH);
-        tokio::spawn(pump(Arc::downgrade(&self), consumer));
+        tokio::spawn(pump(Arc::downgrade(&self), self.pumping.subscribe(), consumer));
         Ok(())
     }
 
@@ -179,10 +188,14 @@ impl Link {
         }
         self.hands().credit = 0;
         let buffered = self.hands().unbuffer();
-        self.put_back(&buffered).await?;
-        for message in buffered {
-            self.consumer.basic_ack(message.tag, BasicAckOptions::default()).await?;
+        let put_back = self.put_back(&buffered).await;
+        for Held { tag, .. } in buffered {
+            match put_back {
+                Ok(()) => self.consumer.basic_ack(tag, BasicAckOptions::default()).await?,
+                Err(_) => self.consumer.basic_reject(tag, BasicRejectOptions { requeue: true }).await?,
+            }
         }
+        put_back?;
         self.flush().await
     }
 
@@ -265,7 +278,8 @@ impl Link {
 
     pub(super) async fn close(&self) -> Result<(), Refusal> {
         self.end();
-        Ok(self.connection.close(200, "closed".into()).await?)
+        self.publishing.close(200, "closed".into()).await?;
+        Ok(self.consuming.close(200, "closed".into()).await?)
     }
 
     fn end(&self) {
@@ -287,8 +301,14 @@ impl Link {
 }
 
 /// Takes what the broker pushes until the subscription ends.
-async fn pump(link: Weak<Link>, mut consumer: Consumer) {
-    while let Some(Ok(pushed)) = consumer.next().await {
+async fn pump(link: Weak<Link>, mut dropped: watch::Receiver<()>, mut consumer: Consumer) {
+    loop {
+        let pushed = tokio::select! {
+            next = consumer.next() => next,
+            // Nothing is ever sent.
+            _ = dropped.changed() => return,
+        };
+        let Some(Ok(pushed)) = pushed else { break };
         let Some(link) = link.upgrade() else { return };
         if let Err(error) = link.arrive(pushed).await {
             tracing::debug!(%error, "a message of an ended connection is delivered again");
