@@ -17,7 +17,6 @@ use engine::DYNAMODB;
 use futures_util::future::join_all;
 
 #[path = "support/engine.rs"]
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod engine;
 #[path = "support/store_places.rs"]
 mod places;
@@ -99,6 +98,10 @@ async fn a_silent_service_costs_the_deadline_and_a_repeat_settles_what_happened(
     let full = ends.iter().filter(|end| matches!(end, Err(Error::Overloaded { waiting: 3, .. }))).count();
     assert_eq!(full, 5, "two at the service, three wait: {ends:?}");
     assert!(ends.iter().all(|end| end.as_ref().is_err_and(Error::is_transient)), "{ends:?}");
+    let began = Instant::now();
+    let another = store::open(&address, within(deadline)).await.err();
+    assert!(matches!(another, Some(Error::Unreachable { .. })), "{another:?}");
+    assert!(began.elapsed() < deadline * 4, "{:?}", began.elapsed());
     server.unpause();
     let settled = until_it_works(async || store.create_user(user("silent"), key()).await).await;
     let again = until_it_works(async || store.create_user(user("silent"), key()).await).await;

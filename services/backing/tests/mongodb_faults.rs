@@ -15,7 +15,6 @@ use mongodb::bson::{Document, doc};
 use mongodb::{Client, Database};
 
 #[path = "support/engine.rs"]
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod engine;
 #[path = "support/store_places.rs"]
 mod places;
@@ -126,7 +125,8 @@ async fn a_silent_server_costs_the_deadline_and_a_repeat_settles_what_happened()
     let Some(server) = engine::alone(&MONGO) else { return };
     let deadline = Duration::from_millis(700);
     let settings = Settings { connections: 2, max_waiting: 3, ..within(deadline) };
-    let store = store::open(&places::mongodb_at(&server), settings).await.unwrap();
+    let address = places::mongodb_at(&server);
+    let store = store::open(&address, settings).await.unwrap();
     until_it_works(async || store.create_user(user("first"), None).await).await;
     server.pause();
     let key = || Some(Idempotency::client("key", b"body"));
@@ -136,6 +136,10 @@ async fn a_silent_server_costs_the_deadline_and_a_repeat_settles_what_happened()
     let full = ends.iter().filter(|end| matches!(end, Err(Error::Overloaded { waiting: 3, .. }))).count();
     assert_eq!(full, 5, "two at the server, three wait: {ends:?}");
     assert!(ends.iter().all(|end| end.as_ref().is_err_and(Error::is_transient)), "{ends:?}");
+    let began = Instant::now();
+    let another = store::open(&address, within(deadline)).await.err();
+    assert!(matches!(another, Some(Error::Unreachable { .. })), "{another:?}");
+    assert!(began.elapsed() < deadline * 4, "{:?}", began.elapsed());
     server.unpause();
     let settled = until_it_works(async || store.create_user(user("silent"), key()).await).await;
     let again = until_it_works(async || store.create_user(user("silent"), key()).await).await;

@@ -83,7 +83,10 @@ impl Place {
     /// A client that connects when it is first used. It never asks again by itself: that is for whoever calls the store.
     pub(super) async fn client(&self, settings: &Settings) -> Client {
         let region = Region::new(self.region.clone());
-        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT.min(settings.deadline)).build();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT.min(settings.deadline))
+            .operation_timeout(settings.deadline)
+            .build();
         let http = aws_smithy_http_client::Builder::new().pool_max_idle_per_host(settings.connections);
         let config = match &self.endpoint {
             Some(endpoint) => Config::builder()
