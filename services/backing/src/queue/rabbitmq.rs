@@ -150,8 +150,9 @@ impl Queue for RabbitQueue {
     fn promises(&self) -> Promises {
         Promises {
             engine: "rabbitmq",
-            durability: "published survives a crash of the broker and, on a majority of its nodes, of machines; an acknowledgement \
-                         that the broker took just before it crashed may be forgotten: the message then comes again",
+            durability: "published survives a crash of the broker and, on a majority of its nodes, of machines, unless the queue itself was \
+                         made in the seconds before; an acknowledgement that the broker took just before it crashed may be forgotten: \
+                         the message then comes again",
             acknowledgement: "publish: after the confirm, on disk on a majority; a batch that fails may be there in part. \
                               ack: after the broker has read it. What a process held when it died comes back at once, counted as delivered; \
                               depth counts what this process holds, not what others do",
