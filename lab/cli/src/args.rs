@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use lab_core::unit::Span;
 
 use crate::config::ThemeName;
-use crate::instant::{At, Size};
+use crate::instant::{At, Size, column};
 
 /// Brings services up, drives honest load, watches the autoscaler act, and writes a report that can be checked.
 #[derive(Debug, Parser)]
@@ -320,6 +321,18 @@ pub struct Frame {
     /// What stands below the lanes
     #[arg(long, value_enum)]
     pub panel: Option<PanelName>,
+    /// How long a column is: 2s; without it, so that the planned load fits
+    #[arg(long, value_name = "LENGTH", value_parser = column)]
+    pub zoom: Option<Span>,
+    /// With another variant's trial behind
+    #[arg(long)]
+    pub ghost: bool,
+    /// By how much the trial differs from another variant's
+    #[arg(long)]
+    pub difference: bool,
+    /// Only lines and rows of the panel that contain this
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub filter: Option<String>,
 }
 
 /// As what a frame is printed.

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
 
 use lab_core::control::LoadChange;
 use lab_core::words;
@@ -15,6 +16,11 @@ use crate::logs::LogReader;
 
 /// Requests and answers that may wait.
 const WAITING: usize = 64;
+/// Longest wait for what was wished last, which itself waits for an answer of the lab.
+const LAST_WISH: Duration = Duration::from_secs(4);
+
+/// Why what has no folder has no report.
+const NO_REPORT: &str = "this has no report";
 
 /// What the worker does, one after the other.
 enum Job {
@@ -28,9 +34,14 @@ enum Job {
 pub struct Console {
     dir: Option<RunDir>,
     lab: Option<PathBuf>,
-    jobs: SyncSender<Job>,
+    /// None once no more wishes are taken.
+    jobs: Option<SyncSender<Job>>,
+    /// Closed when the last of them is done.
+    done: Receiver<()>,
     said: Receiver<Said>,
     voice: SyncSender<Said>,
+    /// Where to put what nobody heard.
+    unheard: Option<SyncSender<String>>,
     logs: Option<LogReader>,
 }
 
@@ -40,10 +51,21 @@ impl Console {
         let (voice, said) = sync_channel(WAITING);
         let (jobs, inbox) = sync_channel(WAITING);
         let worker = Worker { dir: dir.clone(), lab: lab.clone(), voice: voice.clone() };
+        let (works, done) = sync_channel(0);
         // It ends when the console is dropped and its channel closes.
-        std::thread::spawn(move || worker.run(&inbox));
+        std::thread::spawn(move || {
+            worker.run(&inbox);
+            drop(works);
+        });
         let logs = dir.as_ref().map(|dir| LogReader::new(dir.path()));
-        Self { dir, lab, jobs, said, voice, logs }
+        Self { dir, lab, jobs: Some(jobs), done, said, voice, unheard: None, logs }
+    }
+
+    /// What was said and not polled any more; complete once the console is dropped.
+    pub fn unheard(&mut self) -> Receiver<String> {
+        let (unheard, heard) = sync_channel(WAITING);
+        self.unheard = Some(unheard);
+        heard
     }
 
     /// Where others put what the dashboard must say.
@@ -52,15 +74,33 @@ impl Console {
     }
 
     fn begin(&self, job: Job) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.jobs.try_send(job) {
+        if self.jobs.as_ref().is_none_or(|jobs| jobs.try_send(job).is_err()) {
             say(&self.voice, "too much is being done already; try again".to_owned());
+        }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        let done: Result<(), RecvTimeoutError> = self.done.recv_timeout(LAST_WISH);
+        if let Err(RecvTimeoutError::Timeout) = done {
+            tracing::debug!("what was wished last may not have come to pass");
+        }
+        for said in self.said.try_iter() {
+            if let (Said::Message(text), Some(unheard)) = (said, &self.unheard)
+                && unheard.try_send(text).is_err()
+            {
+                tracing::debug!("nobody wants to know any more");
+            }
         }
     }
 }
 
 impl Outside for Console {
     fn steerable(&self) -> bool {
-        self.lab.is_some()
+        // Looked up anew: a lab that comes up listens a little later than it is shown.
+        self.lab.as_ref().is_some_and(|lab| lab_run::socket_path(lab).exists())
     }
 
     fn steer(&mut self, steer: Steer) {
@@ -80,28 +120,36 @@ impl Outside for Console {
         self.logs.as_mut().is_some_and(|logs| logs.read(into))
     }
 
+    fn no_report(&self) -> Option<String> {
+        self.dir.as_ref().map_or_else(|| Some(NO_REPORT.to_owned()), |dir| no_report(&dir.path().join("report.md")))
+    }
+
     fn report(&mut self) -> Result<(), String> {
-        let dir = self.dir.as_ref().ok_or("this has no report")?;
-        let report = dir.path().join("report.md");
-        if !report.is_file() {
-            return Err(format!("there is no report yet; it is written when the run ends: {}", report.display()));
-        }
-        page(&report)
+        let dir = self.dir.as_ref().ok_or(NO_REPORT)?;
+        page(&dir.path().join("report.md"))
     }
 }
 
-/// Shows a file in the user's pager.
+fn no_report(report: &Path) -> Option<String> {
+    let shown = report.display();
+    (!report.is_file()).then(|| format!("there is no report yet; it is written when the run ends: {shown}"))
+}
+
+/// Shows a report in the user's pager.
 ///
 /// # Errors
-/// A sentence: the pager cannot be started.
-pub fn page(file: &Path) -> Result<(), String> {
+/// A sentence: there is none, or the pager cannot be started.
+pub fn page(report: &Path) -> Result<(), String> {
+    if let Some(why) = no_report(report) {
+        return Err(why);
+    }
     let pager = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty()).unwrap_or_else(|| "less -R".to_owned());
     let mut words = pager.split_whitespace();
     let program = words.next().unwrap_or("less");
-    let status = Command::new(program).args(words).arg(file).status();
+    let status = Command::new(program).args(words).arg(report).status();
     match status {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot start `{pager}` ({error}); set PAGER, or read {}", file.display())),
+        Err(error) => Err(format!("cannot start `{pager}` ({error}); set PAGER, or read {}", report.display())),
     }
 }
 
@@ -184,5 +232,37 @@ impl Worker {
             self.ask(&Ask::Still { at: still.at, size: still.size, files }).await.unwrap_or_default();
         }
         Ok(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn what_was_wished_last_comes_to_pass_and_its_answer_is_kept() {
+        let lab = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(lab_run::socket_path(lab.path())).expect("a socket");
+        let (begin, begun) = sync_channel::<()>(0);
+        let conductor = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a question");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a line");
+            // It answers when the console is on its way out.
+            begun.recv().expect("a word");
+            stream.write_all(b"{\"reply\":\"accepted\"}\n").expect("a reader");
+            line
+        });
+        let mut console = Console::new(None, Some(lab.path().to_owned()));
+        let unheard = console.unheard();
+        console.steer(Steer::Note("look".to_owned()));
+        let leaving = std::thread::spawn(move || drop(console));
+        begin.send(()).expect("a conductor");
+        leaving.join().expect("gone");
+        assert!(conductor.join().expect("a line").contains("look"));
+        assert_eq!(unheard.try_iter().collect::<Vec<_>>(), ["noted"]);
     }
 }

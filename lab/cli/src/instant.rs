@@ -62,6 +62,14 @@ fn length(text: &str) -> Option<Span> {
     minutes.checked_mul(60 * SECOND)?.checked_add(seconds).map(Span)
 }
 
+/// The length of a column of the screen.
+///
+/// # Errors
+/// It is none.
+pub fn column(text: &str) -> Result<Span, Unreadable> {
+    length(text).filter(|span| !span.is_zero()).ok_or(Unreadable("a column is so long: `2s`, `1:30`"))
+}
+
 /// Seconds with at most nine decimals, in nanoseconds.
 fn decimal(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));

@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use lab_run::RunDir;
+use lab_run::{Interrupt, RunDir};
 use lab_tui::app::Source;
 use lab_tui::dashboard::{Dashboard, Left, Settings as Dash, TuiError};
 use lab_tui::keys::Keymap;
 use lab_tui::outside::{Outside, Said};
 use lab_tui::terminal::Marks;
 use lab_tui::timeline::{History, Timeline};
+use signal_hook::consts::SIGHUP;
 use tokio::sync::oneshot;
 
 use crate::args::LookArgs;
@@ -93,9 +94,9 @@ impl LiveScreen {
     /// Shows a run that is conducted by this process. `lab` is where its conductor listens.
     ///
     /// # Errors
-    /// The user's settings cannot be used, or there is no thread to be had.
-    pub fn over_run(dir: &RunDir, lab: PathBuf, look: &LookArgs) -> Result<Self, LabError> {
-        let settings = Dash { leave_after: Some(LEAVE_AFTER), ..settings(look, Source::Conducted)? };
+    /// There is no thread to be had.
+    pub fn over_run(dir: &RunDir, lab: PathBuf, settings: Dash) -> Result<Self, LabError> {
+        let settings = Dash { leave_after: Some(LEAVE_AFTER), ..settings };
         let console = Console::new(Some(dir.clone()), Some(lab));
         let voice = console.voice();
         Self::open(Box::new(JournalHistory::new(dir.journal())), Box::new(console), voice, settings)
@@ -167,12 +168,13 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.collect::<Vec<_>>().join(": ")
 }
 
-/// Waits for work while the screen is shown. When it is left before the work is done, sentences begin. Gives the screen back when it
-/// is still shown.
+/// Waits for work while the screen is shown. When it is left before the work is done, sentences begin: with those of `goes_on` unless
+/// it is to stop. Gives the screen back when it is still shown.
 pub async fn beside<T>(
     screen: Option<LiveScreen>,
-    telling: &Telling,
+    (telling, interrupt): (&Telling, &Interrupt),
     what: &str,
+    goes_on: impl FnOnce(),
     work: impl Future<Output = T>,
 ) -> (T, Option<LiveScreen>) {
     let Some(mut screen) = screen else { return (work.await, None) };
@@ -184,10 +186,20 @@ pub async fn beside<T>(
     telling.begin();
     match left {
         Ok(Left::Stop | Left::Signal(_)) => {
-            out::talk(&format!("{what} is being stopped; once more tears it down at once"))
+            // Any other signal has raised it, and would count twice.
+            if let Ok(Left::Stop | Left::Signal(SIGHUP)) = left {
+                interrupt.raise_once();
+            }
+            out::talk(&format!("{what} is being stopped; once more tears it down at once"));
         }
-        Ok(_) => out::talk(&format!("{what} goes on; Ctrl-C ends it")),
-        Err(why) => out::talk(&format!("the screen is gone ({why}); {what} goes on in sentences; Ctrl-C ends it")),
+        Ok(_) => {
+            goes_on();
+            out::talk(&format!("{what} goes on; Ctrl-C ends it"));
+        }
+        Err(why) => {
+            goes_on();
+            out::talk(&format!("the screen is gone ({why}); {what} goes on in sentences; Ctrl-C ends it"));
+        }
     }
     (work.await, None)
 }

@@ -36,9 +36,6 @@ impl Distribution {
         if text.0.is_empty() {
             return Ok(Self::default());
         }
-        if text.0.is_empty() {
-            return Ok(Self::default());
-        }
         let bytes = STANDARD.decode(&text.0).ok();
         match bytes.as_deref().and_then(read_v2) {
             Some(read) => Ok(read),

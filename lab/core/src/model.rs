@@ -68,7 +68,7 @@ pub struct Remark {
 pub struct Still {
     /// The instant it shows.
     pub at: RunTime,
-    /// Index in [`Model::trials`]; None outside of any.
+    /// Index in [`Model::trials`] of the one that it shows; None before any.
     pub trial: Option<usize>,
     /// Paths inside the run's folder.
     pub files: Vec<String>,
@@ -142,7 +142,8 @@ impl Model {
             Kind::Warning { text } => remark(&mut self.warnings, event.t, self.trials.len(), text),
             Kind::Note { text } => remark(&mut self.notes, event.t, self.trials.len(), text),
             Kind::Still { at, files, .. } if self.stills.len() < MOST_TEXTS => {
-                let trial = self.trials.len().checked_sub(1);
+                // It may have been kept while a later trial was under way.
+                let trial = self.trials.iter().rposition(|trial| trial.started <= *at);
                 self.stills.push(Still { at: *at, trial, files: files.clone() });
             }
             Kind::Fidelity { subject, grade, note } => self.fidelity(subject, *grade, note),

@@ -82,7 +82,12 @@ fn run_started(info: &RunInfo) -> String {
 }
 
 fn trial_started(info: &TrialInfo) -> String {
-    format!("trial {} begins: variant {}, block {}", info.trial + 1, info.variant + 1, info.block + 1)
+    format!(
+        "trial {} begins: variant {}, block {}",
+        info.trial.saturating_add(1),
+        info.variant.saturating_add(1),
+        info.block.saturating_add(1)
+    )
 }
 
 fn step(step: StepName, took: Option<Span>) -> String {
@@ -128,7 +133,7 @@ fn load_changed(change: &LoadChange, by: &str) -> String {
     parts.extend(change.connections.map(|n| plural(u64::from(n), "connection")));
     parts.extend(change.pause.map(|pause| if pause { "paused" } else { "resumed" }.to_owned()));
     parts.extend(change.skip.filter(|skip| *skip).map(|_| "the phase is cut short".to_owned()));
-    parts.extend(change.share.map(|share| format!("share {} of {}", share.index + 1, share.count)));
+    parts.extend(change.share.map(|share| format!("share {} of {}", share.index.saturating_add(1), share.count)));
     let what = if parts.is_empty() { "nothing".to_owned() } else { list(&parts) };
     format!("load changed by {by}: {what}")
 }

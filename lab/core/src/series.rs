@@ -87,11 +87,13 @@ pub struct Stretch<R> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series<R> {
     stretches: Vec<Stretch<R>>,
+    /// Length of the longest stretch, which bounds how far back one can begin that reaches into a window.
+    longest: Span,
 }
 
 impl<R> Default for Series<R> {
     fn default() -> Self {
-        Self { stretches: Vec::new() }
+        Self { stretches: Vec::new(), longest: Span::ZERO }
     }
 }
 
@@ -100,19 +102,27 @@ impl<R: Merge> Series<R> {
     pub fn push(&mut self, from: RunTime, to: RunTime, value: R) {
         let at = self.stretches.partition_point(|s| s.from <= from);
         self.stretches.insert(at, Stretch { from, to: to.max(from), value });
+        self.longest = self.longest.max(to.since(from));
         if self.stretches.len() > MOST_POINTS {
             self.thin();
         }
     }
 
-    /// The stretch that begins within `slack` of `from`, for adding what was measured at the same time elsewhere.
-    pub fn at_mut(&mut self, from: RunTime, slack: Span) -> Option<&mut Stretch<R>> {
-        let at = self.stretches.partition_point(|s| s.from.plus(slack) < from);
-        let near = |s: &Stretch<R>| s.from.since(from) <= slack && from.since(s.from) <= slack;
-        let best = (at..self.stretches.len())
-            .take_while(|&i| near(&self.stretches[i]))
-            .min_by_key(|&i| self.stretches[i].from.0.abs_diff(from.0))?;
-        self.stretches.get_mut(best)
+    /// The value of the stretch that begins at `from`, for adding what was measured at the same time elsewhere. It is made when it is
+    /// not there, and reaches to `to` at least.
+    pub fn reaching(&mut self, from: RunTime, to: RunTime) -> &mut R
+    where
+        R: Default,
+    {
+        if self.before(from).is_none_or(|s| s.from != from) {
+            self.push(from, to, R::default());
+        }
+        // Where adding it has thinned the series, it may be part of one that begins earlier.
+        let at = self.stretches.partition_point(|s| s.from <= from).saturating_sub(1);
+        let stretch = &mut self.stretches[at];
+        stretch.to = stretch.to.max(to);
+        self.longest = self.longest.max(stretch.to.since(stretch.from));
+        &mut stretch.value
     }
 
     /// All stretches, in order.
@@ -120,9 +130,9 @@ impl<R: Merge> Series<R> {
         &self.stretches
     }
 
-    /// All stretches, to be completed in place.
-    pub fn stretches_mut(&mut self) -> &mut [Stretch<R>] {
-        &mut self.stretches
+    /// When each stretch begins and its value, to be completed in place; in order.
+    pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = (RunTime, &mut R)> {
+        self.stretches.iter_mut().map(|s| (s.from, &mut s.value))
     }
 
     /// The stretches that begin in `from..to`.
@@ -179,12 +189,11 @@ impl<R: Merge> Series<R> {
         out
     }
 
-    /// What reaches into `from..to`.
+    /// What reaches into `from..to`, and perhaps some of what ends before it.
     fn touching(&self, from: RunTime, to: RunTime) -> &[Stretch<R>] {
         let end = self.stretches.partition_point(|s| s.from < to);
-        let first = self.stretches[..end].partition_point(|s| s.from < from);
-        let reaching = self.stretches[..first].iter().rev().take_while(|s| s.to > from).count();
-        &self.stretches[first - reaching..end]
+        let first = self.stretches[..end].partition_point(|s| s.from < from && s.from.plus(self.longest) <= from);
+        &self.stretches[first..end]
     }
 
     /// As [`Self::columns`] for a state that holds until the next reading: a column without a reading has the one before, for at
@@ -209,6 +218,7 @@ impl<R: Merge> Series<R> {
             if let Some(later) = older.next() {
                 pair.value.merge(&later.value);
                 pair.to = pair.to.max(later.to);
+                self.longest = self.longest.max(pair.to.since(pair.from));
             }
             self.stretches.push(pair);
         }
@@ -265,6 +275,20 @@ mod tests {
             assert!(seen.iter().all(|c| *c == Some(Sum(1))), "{shift}: {seen:?}");
             let fine = series.columns(second(0), second(10), 40);
             assert_eq!(fine.iter().flatten().count(), 40 - ((shift + 125_000_000) / 250_000_000) as usize, "{shift}");
+        }
+    }
+
+    #[test]
+    fn a_long_stretch_is_seen_behind_short_ones_that_ended() {
+        let mut pushed = Series::default();
+        pushed.push(second(10), second(14), Sum(1));
+        let mut grown = Series::default();
+        *grown.reaching(second(10), second(11)) = Sum(1);
+        grown.reaching(second(10), second(14));
+        for mut series in [pushed, grown] {
+            series.push(second(11), second(12), Sum(2));
+            assert_eq!(series.columns(second(13), second(15), 2), [Some(Sum(1)), None]);
+            assert_eq!(series.columns(second(14), second(16), 2), [None, None]);
         }
     }
 

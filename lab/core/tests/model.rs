@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use lab_core::control::{Counts, LoadChange, PhaseSample, Sample};
-use lab_core::event::{Event, Kind, Outcome};
+use lab_core::event::{Event, Kind, Outcome, TrialInfo};
 use lab_core::fixture::Scenario;
 use lab_core::histogram::Histogram;
 use lab_core::judge::{self, Verdict};
 use lab_core::ledger::Ledger;
 use lab_core::model::Model;
-use lab_core::unit::Span;
+use lab_core::unit::{RunTime, Span};
 use lab_core::validity::{self, Validity};
 use proptest::prelude::*;
 
@@ -314,6 +314,20 @@ fn what_is_done_by_hand_makes_a_trial_suspect() {
     let scaled = Kind::Scaled { workload: "user-service".to_owned(), from: 1, to: 2, cause: "user".to_owned() };
     suspect(vec![scaled], &["user-service was scaled by hand"]);
     assert_eq!(by_hand(vec![Kind::Note { text: "look".to_owned() }]), None, "a remark changes nothing");
+}
+
+#[test]
+fn a_still_belongs_to_the_trial_that_it_shows() {
+    let seconds = |s: u64| RunTime(s * 1_000_000_000);
+    let trial = |trial| Kind::TrialStarted(TrialInfo { trial, variant: 0, block: 0, seed: 1 });
+    let still = |at| Kind::Still { at: seconds(at), size: (80, 24), files: Vec::new() };
+    let kinds =
+        [(10, trial(0)), (20, still(15)), (110, trial(1)), (120, still(15)), (130, still(125)), (140, still(5))];
+    let event =
+        |(i, (t, kind)): (usize, (u64, Kind))| Event { n: i as u64 + 1, t: seconds(t), kind, ..short()[0].clone() };
+    let events: Vec<Event> = kinds.into_iter().enumerate().map(event).collect();
+    let trials: Vec<_> = Model::of(&events).stills.into_iter().map(|still| still.trial).collect();
+    assert_eq!(trials, [Some(0), Some(0), Some(1), None]);
 }
 
 #[test]

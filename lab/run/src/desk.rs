@@ -1,10 +1,10 @@
-//! Where a lab is spoken to while it is up: answers every question, passes changes of the load to who drives it. An experiment leaves
-//! its desk to a task of its own; `hold` sits at it itself.
+//! Where a lab is spoken to while it is up: a task of its own that answers every question and passes changes of the load to who drives
+//! it.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// What there is to steer at the moment.
 #[derive(Clone, Default)]
 pub struct Helm {
+    /// Front doors that are open, by service.
+    pub doors: Vec<(&'static str, SocketAddr)>,
     /// The trial under way.
     pub stage: Option<Stage>,
     /// Who takes changes of its load.
@@ -42,6 +44,8 @@ pub enum Wheel {
     /// Nobody: no load is being driven.
     #[default]
     Nobody,
+    /// The lab comes up: nothing of it can be changed yet.
+    ComesUp,
     /// Who drives it.
     Driver(mpsc::Sender<Turn>),
     /// Each generator by itself: whoever likes begins load there.
@@ -70,8 +74,8 @@ pub struct Desk {
     pub interrupt: Interrupt,
     /// What there is to steer.
     pub helm: watch::Receiver<Helm>,
-    /// Front doors, by service.
-    pub doors: Vec<(&'static str, SocketAddr)>,
+    /// The run's folder.
+    pub folder: PathBuf,
 }
 
 /// A desk that answers until it is closed or dropped.
@@ -129,7 +133,7 @@ impl Desk {
 
     /// Does what is asked, and answers.
     pub async fn reply(&self, ask: &Ask) -> Reply {
-        let Helm { stage, load } = self.helm.borrow().clone();
+        let Helm { stage, load, doors } = self.helm.borrow().clone();
         let done = match (ask, stage) {
             (Ask::Down | Ask::Stop, _) => {
                 self.interrupt.raise_once();
@@ -141,10 +145,11 @@ impl Desk {
                 steer::still(&self.events, kind).await
             }
             (_, None) => Err("no trial is under way now".to_owned()),
-            (Ask::Status, Some(stage)) => match self.status(&stage).await {
+            (Ask::Status, Some(stage)) => match self.status(&stage, &doors).await {
                 Ok(environment) => return Reply::Status { environment },
                 Err(why) => Err(why),
             },
+            (_, Some(_)) if matches!(load, Wheel::ComesUp) => Err("the lab is not up yet".to_owned()),
             (Ask::Scale { workload, replicas }, Some(stage)) => {
                 let scaled = stage.environment.scale(workload, *replicas, "user").await;
                 scaled.map_err(|error| chain(&error.into()))
@@ -166,7 +171,7 @@ impl Desk {
     async fn turn(&self, stage: &Stage, load: Wheel, change: LoadChange) -> steer::Done {
         let change = steer::by_hand(change)?;
         match load {
-            Wheel::Nobody => Err("no load is being driven now".to_owned()),
+            Wheel::Nobody | Wheel::ComesUp => Err("no load is being driven now".to_owned()),
             Wheel::Driver(driver) => steer::turn(&driver, change).await,
             Wheel::Generators => {
                 let generators = stage.environment.generators().borrow().clone();
@@ -175,23 +180,24 @@ impl Desk {
         }
     }
 
-    async fn status(&self, stage: &Stage) -> Result<serde_json::Value, String> {
-        let up = self.up(stage).await.map_err(|error| chain(&error))?;
+    async fn status(&self, stage: &Stage, doors: &[(&str, SocketAddr)]) -> Result<serde_json::Value, String> {
+        let up = self.up(stage, doors).await.map_err(|error| chain(&error))?;
         serde_json::to_value(up).map_err(|error| error.to_string())
     }
 
-    /// What is up now.
+    /// What is up now, with these front doors by service.
     ///
     /// # Errors
     /// The environment cannot tell.
-    pub async fn up(&self, stage: &Stage) -> Result<Up, RunError> {
-        Up::now(&self.name, &self.info, (&stage.environment, &stage.spec), &self.doors).await
+    pub async fn up(&self, stage: &Stage, doors: &[(&str, SocketAddr)]) -> Result<Up, RunError> {
+        Up::now(&self.name, &self.info, &self.folder, (&stage.environment, &stage.spec), doors).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use lab_core::fixture::Scenario;
+    use lab_env::{LocalConfig, LocalEnvironment, LocalLimits};
 
     use super::*;
     use crate::supervisor::{ask, socket_path};
@@ -214,7 +220,7 @@ mod tests {
             events,
             interrupt: interrupt.clone(),
             helm: helm.subscribe(),
-            doors: Vec::new(),
+            folder: home.path().join("runs/run"),
         };
         let open = desk.open(&folder).expect("a socket");
         let refused = |reply| matches!(reply, Reply::Refused { why } if why == "no trial is under way now");
@@ -232,5 +238,41 @@ mod tests {
         open.close().await;
         assert!(!socket_path(&folder).exists() && ask(&folder, &Ask::Stop).await.is_err());
         assert!(seen.recv().await.is_none(), "nobody is left to send");
+    }
+
+    #[tokio::test]
+    async fn a_lab_that_comes_up_says_what_is_there_and_changes_nothing() {
+        let home = tempfile::tempdir().expect("a folder");
+        let folder = home.path().join("labs/lab");
+        let (events, _seen) = mpsc::channel(8);
+        let info = info();
+        let environment = LocalEnvironment::new(LocalConfig {
+            exe: "lab".into(),
+            lab_name: "lab".to_owned(),
+            run_id: info.run.clone(),
+            run_dir: home.path().to_owned(),
+            home: home.path().to_owned(),
+            events: events.clone(),
+            default_load: String::new(),
+            limits: LocalLimits::default(),
+        });
+        let environment: Arc<dyn Environment> = Arc::new(environment.expect("an environment"));
+        let stage = Stage { environment, spec: Arc::new(info.spec.clone()) };
+        let helm = Helm { stage: Some(stage), load: Wheel::ComesUp, doors: Vec::new() };
+        let (_helm, helm) = watch::channel(helm);
+        let (name, run) = ("lab".to_owned(), Path::new("runs/run").to_owned());
+        let desk = Desk { info: Arc::new(info), name, events, interrupt: Interrupt::new(), helm, folder: run.clone() };
+        let open = desk.open(&folder).expect("a socket");
+        let status = ask(&folder, &Ask::Status).await.expect("an answer");
+        let Reply::Status { environment } = status else { panic!("no status: {status:?}") };
+        let absolute = std::path::absolute(&run).expect("a path");
+        assert_eq!(environment["folder"].as_str(), absolute.to_str(), "whoever asks may be elsewhere");
+        let change = LoadChange { rate: Some(1.0), ..LoadChange::default() };
+        let kill = Ask::Kill { replica: "user-service-1".to_owned() };
+        for question in [Ask::Load { change }, Ask::SkipPhase, kill] {
+            let reply = ask(&folder, &question).await.expect("an answer");
+            assert!(matches!(&reply, Reply::Refused { why } if why == "the lab is not up yet"), "{reply:?}");
+        }
+        open.close().await;
     }
 }

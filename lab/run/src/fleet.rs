@@ -426,4 +426,4 @@ fn is_answer(error: &EnvError) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,8 +18,8 @@ use crate::interrupt::Interrupt;
 use crate::listen::Listener;
 use crate::run::{Finished, Maker, MakerRequest};
 use crate::run_dir::RunDir;
-use crate::supervisor::{self, Ask, Reply};
-use crate::trial::{Attendants, bring_up, tell};
+use crate::supervisor;
+use crate::trial::{Attendants, bring_up, deploy, tell};
 use crate::up::Up;
 
 /// A lab that is about to come up.
@@ -57,6 +57,7 @@ impl Hold {
             info: self.info,
             name: self.name,
             folder: self.folder,
+            run_folder: self.dir.path().to_owned(),
             interrupt: self.interrupt,
             clock,
             events,
@@ -72,7 +73,9 @@ impl Hold {
 struct Holding {
     info: RunInfo,
     name: String,
+    /// The lab's.
     folder: PathBuf,
+    run_folder: PathBuf,
     interrupt: Interrupt,
     clock: RunClock,
     events: EventSink,
@@ -114,6 +117,33 @@ impl Holding {
         supervisor::check(&self.folder).map_err(|source| self.no_socket(source))?;
         let bring_up = bring_up(&self.events, &self.environment, &self.info.spec);
         self.interrupt.or(1, bring_up).await.ok_or(RunError::InterruptedEarly)??;
+        let stage = Stage { environment: Arc::clone(&self.environment), spec: Arc::new(self.info.spec.clone()) };
+        let coming_up = Helm { stage: Some(stage.clone()), load: Wheel::ComesUp, doors: Vec::new() };
+        let (steering, helm) = watch::channel(coming_up);
+        let desk = Desk {
+            info: Arc::new(self.info.clone()),
+            name: self.name.clone(),
+            events: self.events.clone(),
+            interrupt: self.interrupt.clone(),
+            helm,
+            folder: self.run_folder.clone(),
+        };
+        // Only who has the lab may take the place of its socket, and has to give it up before others can have the lab.
+        let open = desk.clone().open(&self.folder).map_err(|source| self.no_socket(source))?;
+        let held = self.deploy_and_hold(&desk, stage, &steering, ready).await;
+        open.close().await;
+        held
+    }
+
+    async fn deploy_and_hold(
+        &self,
+        desk: &Desk,
+        stage: Stage,
+        helm: &watch::Sender<Helm>,
+        ready: impl FnOnce(&Up) + Send,
+    ) -> Result<(), RunError> {
+        let deploy = deploy(&self.events, &self.environment, &self.info.spec);
+        self.interrupt.or(1, deploy).await.ok_or(RunError::InterruptedEarly)??;
         let doors = self.open_doors().await?;
         let attendants = Attendants::start(&self.environment, &self.info.spec, &self.events)?;
         let stop = CancellationToken::new();
@@ -125,7 +155,13 @@ impl Holding {
             stop: stop.clone(),
         };
         let listening = tokio::spawn(listener.run());
-        let asked = self.answer(&doors, ready).await;
+        let addresses: Vec<_> = doors.iter().map(|(name, door)| (*name, door.address())).collect();
+        let up = desk.up(&stage, &addresses).await;
+        helm.send_replace(Helm { stage: Some(stage), load: Wheel::Generators, doors: addresses });
+        if let Ok(up) = &up {
+            ready(up);
+            self.interrupt.reached(1).await;
+        }
         stop.cancel();
         // The listener has no result; a panic in it is already in the log.
         drop(listening.await);
@@ -136,32 +172,7 @@ impl Holding {
                 tracing::debug!("a front door was left open");
             }
         }
-        asked
-    }
-
-    /// Answers questions until one of them, or the user, ends it.
-    async fn answer(&self, doors: &[Door], ready: impl FnOnce(&Up) + Send) -> Result<(), RunError> {
-        let stage = Stage { environment: Arc::clone(&self.environment), spec: Arc::new(self.info.spec.clone()) };
-        let (_helm, helm) = watch::channel(Helm { stage: Some(stage.clone()), load: Wheel::Generators });
-        let desk = Desk {
-            info: Arc::new(self.info.clone()),
-            name: self.name.clone(),
-            events: self.events.clone(),
-            interrupt: self.interrupt.clone(),
-            helm,
-            doors: doors.iter().map(|(name, door)| (*name, door.address())).collect(),
-        };
-        let mut questions = supervisor::listen(&self.folder).map_err(|source| self.no_socket(source))?;
-        ready(&desk.up(&stage).await?);
-        while let Some(Some(question)) = self.interrupt.or(1, questions.recv()).await {
-            if matches!(question.ask, Ask::Down | Ask::Stop) {
-                question.reply(&Reply::Accepted).await;
-                return Ok(());
-            }
-            let reply = desk.reply(&question.ask).await;
-            question.reply(&reply).await;
-        }
-        Ok(())
+        up.map(drop)
     }
 
     fn no_socket(&self, source: io::Error) -> EnvError {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::RunClock;
 use crate::conductor::{Conductor, Sink};
-use crate::desk::{self, Desk, Helm, Stage, Wheel};
+use crate::desk::{self, Desk, Helm, Stage};
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
 use crate::run_dir::RunDir;
@@ -148,7 +148,7 @@ impl Trials {
             events: self.events.clone(),
             interrupt: self.interrupt.clone(),
             helm: self.helm.subscribe(),
-            doors: Vec::new(),
+            folder: self.dir.path().to_owned(),
         };
         match desk.open(folder) {
             Ok(open) => Ok(Some(open)),
@@ -180,7 +180,7 @@ impl Trials {
         let request = MakerRequest { spec, lab: self.dir.id().to_owned(), run: &self.dir, events: self.events.clone() };
         let environment = (self.make)(request)?;
         let stage = Stage { environment: Arc::clone(&environment), spec: Arc::new(spec.clone()) };
-        self.helm.send_replace(Helm { stage: Some(stage), load: Wheel::Nobody });
+        self.helm.send_replace(Helm { stage: Some(stage), ..Helm::default() });
         let trial = Trial {
             clock: self.clock,
             events: self.events.clone(),

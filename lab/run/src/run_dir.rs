@@ -1,7 +1,7 @@
 //! A run's directory: `runs/<id>/` with `run.json`, `events.ndjson`, `logs/`. Ids sort by time and can be read aloud.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use lab_core::event::RunInfo;
@@ -129,19 +129,29 @@ impl RunDir {
         written.map_err(|source| RunDirError::Io { doing: "write", path, source })
     }
 
-    /// Keeps what a dashboard showed under `stills/`: one file an ending. Returns their paths inside the run's folder.
+    /// Keeps what a dashboard showed under `stills/`: one file an ending. A name that is taken gets a number. Returns their paths
+    /// inside the run's folder.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn write_still(&self, name: &str, texts: &[(&str, &str)]) -> Result<Vec<String>, RunDirError> {
         let folder = self.path.join("stills");
         let failed = |doing, path: &Path, source| RunDirError::Io { doing, path: path.to_owned(), source };
-        fs::create_dir_all(&folder).map_err(|source| failed("make", &folder, source))?;
+        fs::create_dir_all(&folder).map_err(|source| failed("create", &folder, source))?;
+        let mut taken = 1;
+        let mut stem = format!("stills/{name}");
         let mut files = Vec::new();
         for (end, text) in texts {
-            let file = format!("stills/{name}.{end}");
-            let path = self.path.join(&file);
-            fs::write(&path, text).map_err(|source| failed("write", &path, source))?;
+            let mut made = fs::File::create_new(self.path.join(format!("{stem}.{end}")));
+            // The first file takes the name for all.
+            while files.is_empty() && made.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::AlreadyExists) {
+                taken += 1;
+                stem = format!("stills/{name}-{taken}");
+                made = fs::File::create_new(self.path.join(format!("{stem}.{end}")));
+            }
+            let file = format!("{stem}.{end}");
+            let written = made.and_then(|mut made| made.write_all(text.as_bytes()));
+            written.map_err(|source| failed("write", &self.path.join(&file), source))?;
             files.push(file);
         }
         Ok(files)
@@ -195,6 +205,18 @@ mod tests {
         assert!(ids.is_sorted(), "{ids:?}");
         assert!(ids[0].starts_with("2026-11-24-1530-autoscale-users-"), "{}", ids[0]);
         assert_eq!(list_runs(root.path()).expect("a list").len(), 5);
+    }
+
+    #[test]
+    fn a_still_of_the_same_instant_takes_nobodys_place() {
+        let root = tempfile::tempdir().expect("a folder");
+        let run = make(root.path(), "one", "05");
+        for (text, end) in [("first", ""), ("second", "-2"), ("third", "-3")] {
+            let files = run.write_still("1.000s-80x24", &[("txt", text), ("svg", text)]).expect("files");
+            assert_eq!(files, ["txt", "svg"].map(|kind| format!("stills/1.000s-80x24{end}.{kind}")));
+            let kept = files.iter().map(|file| fs::read_to_string(run.path().join(file)).expect("a text"));
+            assert!(kept.into_iter().all(|kept| kept == text));
+        }
     }
 
     #[test]

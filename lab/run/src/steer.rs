@@ -1,5 +1,5 @@
 //! What can be done to a lab by hand while it is up, and the words in which it is refused. Each becomes an event before it takes
-//! effect. Who asks is answered in `desk` and `hold`.
+//! effect. Who asks is answered in `desk`.
 
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use lab_core::control::{LoadChange, LoadState};
 use lab_core::event::Kind;
 use lab_core::spec::Spec;
-use lab_env::{Environment, EventSink, GeneratorAddress, GeneratorClient, ReplicaPhase, Seen};
+use lab_env::{EnvError, Environment, EventSink, GeneratorAddress, GeneratorClient, ReplicaPhase, Seen};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{causes, chain};
@@ -63,21 +63,39 @@ pub async fn turn(driver: &mpsc::Sender<Turn>, change: LoadChange) -> Done {
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| late())
 }
 
-/// Changes a load that others began: each generator that sends is told by itself, as they share nothing.
+/// Changes a load that others began: each generator that sends is told by itself, as they share nothing. Who does not take the change
+/// while others do is warned of.
 pub async fn change_running(events: &EventSink, generators: &[GeneratorAddress], change: &LoadChange) -> Done {
     let told = join_all(generators.iter().map(|address| async move {
-        let client = GeneratorClient::new(address)?;
-        let sends = matches!(client.status().await?.state, LoadState::Waiting | LoadState::Running | LoadState::Paused);
-        if sends { client.change(change).await.map(|()| true) } else { Ok(false) }
+        let told = tokio::time::timeout(PATIENCE, tell_if_it_sends(address, change)).await;
+        (&address.replica, told.unwrap_or_else(|_| Err("it has not said in time whether it takes it".to_owned())))
     }));
     let told = told.await;
-    if told.iter().any(|told| matches!(told, Ok(true))) {
+    if told.iter().any(|(_, told)| matches!(told, Ok(true))) {
+        for (replica, told) in &told {
+            if let Err(why) = told {
+                say(events, Kind::Warning { text: format!("{replica} did not take the change: {why}") }).await?;
+            }
+        }
         return say(events, Kind::LoadChanged { change: change.clone(), by: "user".to_owned() }).await;
     }
-    match told.into_iter().find_map(Result::err) {
-        Some(error) => Err(causes(&error)),
+    match told.into_iter().find_map(|(_, told)| told.err()) {
+        Some(why) => Err(why),
         None => Err("no load runs; begin one with GET /start of the load-generator".to_owned()),
     }
+}
+
+/// Changes the load of one generator; false when it sends none.
+async fn tell_if_it_sends(address: &GeneratorAddress, change: &LoadChange) -> Result<bool, String> {
+    let tell = async {
+        let client = GeneratorClient::new(address)?;
+        let sends = matches!(client.status().await?.state, LoadState::Waiting | LoadState::Running | LoadState::Paused);
+        if sends {
+            client.change(change).await?;
+        }
+        Ok(sends)
+    };
+    tell.await.map_err(|error: EnvError| causes(&error))
 }
 
 /// Kills a replica.
@@ -134,6 +152,7 @@ mod tests {
     use lab_core::unit::RunTime;
 
     use super::*;
+    use crate::fleet::tests::Fake;
 
     #[test]
     fn what_is_not_the_callers_is_refused() {
@@ -172,5 +191,20 @@ mod tests {
         assert_eq!(turn(&load, change.clone()).await, Err("the load is over".to_owned()));
         let (events, _seen) = mpsc::channel(1);
         assert!(change_running(&events, &[], &change).await.is_err_and(|why| why.contains("GET /start")));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_take_a_change_that_others_take_is_warned_of() {
+        let change = LoadChange { rate: Some(1.0), ..LoadChange::default() };
+        let (good, bad) = (Fake::good("a").await, Fake::start("b", |_| true).await);
+        let (events, mut seen) = mpsc::channel(4);
+        let both = [good.address.clone(), bad.address.clone()];
+        assert_eq!(change_running(&events, &both, &change).await, Ok(()));
+        assert_eq!(good.changes(), std::slice::from_ref(&change));
+        let warned = seen.try_recv().expect("a warning").kind;
+        assert!(matches!(&warned, Kind::Warning { text } if text.starts_with("b did not take")), "{warned:?}");
+        assert!(matches!(seen.try_recv().expect("a change").kind, Kind::LoadChanged { .. }));
+        let refused = change_running(&events, &both[1..], &change).await;
+        assert!(refused.is_err_and(|why| why.contains("too much")) && seen.try_recv().is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! How a lab that is up, or an experiment that runs, is spoken to: one JSON line in, one JSON line out, over a private Unix socket
-//! in the lab's folder. What is done about it is in `steer`, `hold` and `desk`.
+//! in the lab's folder. What is done about it is in `steer` and `desk`.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -115,7 +115,10 @@ impl Trial {
     }
 
     async fn middle(&self) -> Result<Outcome, RunError> {
-        let bring_up = bring_up(&self.events, &self.environment, &self.spec);
+        let bring_up = async {
+            bring_up(&self.events, &self.environment, &self.spec).await?;
+            deploy(&self.events, &self.environment, &self.spec).await
+        };
         self.interrupt.or(1, bring_up).await.ok_or(RunError::InterruptedEarly)??;
         let attendants = Attendants::start(&self.environment, &self.spec, &self.events)?;
         let result = self.load(&attendants).await;
@@ -210,10 +213,10 @@ impl Trial {
     }
 }
 
-/// Checks, brings the environment up and deploys every workload of the spec, generators last.
+/// Checks, and brings the environment up: nobody else can have it from then on. No workload is deployed yet.
 ///
 /// # Errors
-/// Something is missing, or a workload did not become ready.
+/// Something is missing, or somebody else has it up.
 pub async fn bring_up(events: &EventSink, environment: &Arc<dyn Environment>, spec: &Spec) -> Result<(), RunError> {
     let step = Step::begin(events, StepName::Check).await?;
     let findings = environment.check(spec).await;
@@ -226,7 +229,14 @@ pub async fn bring_up(events: &EventSink, environment: &Arc<dyn Environment>, sp
     step.end().await?;
     let step = Step::begin(events, StepName::Up).await?;
     environment.up(spec).await?;
-    step.end().await?;
+    step.end().await
+}
+
+/// Deploys every workload of the spec, generators last.
+///
+/// # Errors
+/// A workload did not become ready.
+pub async fn deploy(events: &EventSink, environment: &Arc<dyn Environment>, spec: &Spec) -> Result<(), RunError> {
     let step = Step::begin(events, StepName::Deploy).await?;
     for workload in spec.services.names() {
         environment.deploy(spec, workload).await?;

@@ -1,6 +1,7 @@
 //! What `lab status` tells of one lab: its services with their replicas and addresses, and what stands behind them.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lab_core::event::RunInfo;
@@ -23,6 +24,8 @@ pub struct Up {
     pub supervisor_pid: u32,
     /// Its run.
     pub run: String,
+    /// The run's folder, absolute.
+    pub folder: PathBuf,
     /// It takes questions that change it, see [`Ask`](crate::Ask).
     pub steerable: bool,
     /// Its services.
@@ -65,13 +68,14 @@ pub struct BackingUp {
 }
 
 impl Up {
-    /// What is up now. `doors` are the front doors by service; workloads that are not deployed are left out.
+    /// What is up now. `folder` is the run's; `doors` are the front doors by service; workloads that are not deployed are left out.
     ///
     /// # Errors
     /// The environment cannot tell.
     pub async fn now(
         name: &str,
         info: &RunInfo,
+        folder: &Path,
         (environment, spec): (&Arc<dyn Environment>, &Spec),
         doors: &[(&str, SocketAddr)],
     ) -> Result<Self, RunError> {
@@ -95,6 +99,7 @@ impl Up {
             since: info.started_at.clone(),
             supervisor_pid: std::process::id(),
             run: info.run.clone(),
+            folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
             steerable: true,
             services,
             backing: backing(spec),

@@ -158,7 +158,14 @@ impl Screen {
         let now = if let Mode::Scrub(t) = view.mode { t } else { end };
         let known = timeline.at(now)?;
         let shown = Shown { whole: known.whole, model: known.model, now, end };
-        let extras = Extras { silent: Span::ZERO, speed: None, news: known.news, logs, footer: Footer::Hints(&[]) };
+        let extras = Extras {
+            silent: Span::ZERO,
+            speed: None,
+            news: known.news,
+            passed: known.passed,
+            logs,
+            footer: Footer::Hints(&[]),
+        };
         let buf = frame(&shown, view, SIZE, Look::default(), &extras, columns);
         let synchronized = self.1.begin();
         show(&mut self.0, &buf)?;

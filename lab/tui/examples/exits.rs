@@ -65,18 +65,25 @@ fn main() -> ExitCode {
     let way = std::env::args().nth(1).unwrap_or_default();
     let mut events = Scenario::matrix(3, 1).events();
     // A run that is over ends without a question.
-    let left = if way == "quit" { events.len() } else { events.len() / 2 };
+    let left = if way == "quit" || way == "linger" { events.len() } else { events.len() / 2 };
     events.truncate(left);
     let history = MemoryHistory::new(events);
     let history: Box<dyn History> = if way == "error" { Box::new(Failing(history)) } else { Box::new(history) };
-    let settings = Settings {
-        source: Source::Conducted,
-        marks: Marks { title: true, progress: true, mouse: true },
-        ..Settings::default()
-    };
+    // What a process conducts itself does not stop with it by a key.
+    let source = if way == "attached" { Source::Attached("lab".to_owned()) } else { Source::Conducted };
+    let settings =
+        Settings { source, marks: Marks { title: true, progress: true, mouse: true }, ..Settings::default() };
+    let lingers = way == "linger";
     let outside = Box::new(World { way, asked: 0 });
     let dashboard = Dashboard { timeline: Timeline::new(history), outside, settings };
-    match std::thread::spawn(|| dashboard.run()).join() {
+    let left = std::thread::spawn(|| dashboard.run()).join();
+    if lingers {
+        println!("left");
+        if std::io::stdin().read_line(&mut String::new()).is_ok() {
+            println!("on its own");
+        }
+    }
+    match left {
         Ok(Ok(Left::Signal(signal))) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
         Ok(Ok(Left::Panicked)) => ExitCode::from(102),
         Ok(Ok(_)) => ExitCode::SUCCESS,

@@ -10,10 +10,11 @@ mod steer;
 use crossterm::event::KeyEvent;
 use lab_core::unit::RunTime;
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Position, Rect};
 
 pub use ask::{Ask, Line, Prompt, Subject};
 pub use facts::{Circumstances, Facts, Source, Window};
+pub(crate) use hints::answers;
 
 use crate::canvas;
 use crate::keys::{Command, Context, Keymap};
@@ -123,7 +124,7 @@ impl App {
         let command = self.keymap.command(context, key);
         let typed = crate::keys::Chord::of(key).and_then(crate::keys::Chord::typed);
         if let (None, Some(c), Context::Prompt) = (command, typed, context) {
-            return self.paste(c.encode_utf8(&mut [0; 4]), facts);
+            return self.paste(c.encode_utf8(&mut [0; 4]));
         }
         match command {
             Some(command) => self.command(command, facts),
@@ -132,7 +133,7 @@ impl App {
     }
 
     /// Takes pasted text: into the line that is typed, else nowhere. Line breaks and control characters are left out.
-    pub fn paste(&mut self, text: &str, _facts: &Facts) -> Vec<Action> {
+    pub fn paste(&mut self, text: &str) -> Vec<Action> {
         let Some(Over::Prompt(prompt)) = &mut self.over else { return Vec::new() };
         prompt.line.insert(text);
         if let Subject::Filter { .. } = prompt.subject {
@@ -151,16 +152,16 @@ impl App {
         }
     }
 
-    /// Takes a click on a column of the screen: inside the plots it puts the cursor there.
-    pub fn click(&mut self, x: u16, facts: &Facts) -> Vec<Action> {
-        let column = x.checked_sub(facts.plot.0).filter(|column| *column < facts.plot.1.width);
-        match (self.context(), column) {
-            (Context::Run, Some(column)) => {
-                self.scrub(facts.plot.1.start_of(column).plus(facts.column), facts);
-                vec![Action::Redraw]
-            }
-            _ => Vec::new(),
+    /// Takes a click on a cell of the screen: inside the plots it puts the cursor on the end of that column.
+    pub fn click(&mut self, x: u16, y: u16, facts: &Facts) -> Vec<Action> {
+        let (place, axis) = facts.plot;
+        if self.context() != Context::Run || !place.contains(Position { x, y }) {
+            return Vec::new();
         }
+        let next = axis.start_of(x - place.x).plus(facts.column);
+        // The instant where the next column begins stands in that one.
+        self.scrub(RunTime(next.0.saturating_sub(1)), facts);
+        vec![Action::Redraw]
     }
 
     /// Does what a command says where the keys go now.
@@ -194,7 +195,7 @@ impl App {
                 dialog::draw(&dialog::Dialog::line(prompt.title(), &body, &hints), self.look, area, buf);
             }
             Some(Over::Ask(ask)) => {
-                let body = ask.body();
+                let body = ask.body(&self.keymap, self.look.ascii);
                 dialog::draw(&dialog::Dialog::question(&ask.title(), &body, &hints), self.look, area, buf);
             }
             Some(Over::Leave) => {
@@ -215,6 +216,12 @@ impl App {
         }
         match command {
             Command::OpenHelp => self.over = Some(Over::Help(0)),
+            // A process that stops would stop what it conducts with it.
+            Command::Suspend if !facts.nothing_goes_on() && facts.source.of_this_process().is_some() => {
+                let what = facts.source.of_this_process().unwrap_or_default();
+                let quit = self.keymap.first(Command::Quit, self.look.ascii).unwrap_or_default();
+                self.say(format!("suspending would stop {what} as well; leave with {quit} and it goes on"));
+            }
             Command::Suspend => return vec![Action::Suspend],
             Command::Report => return vec![Action::Report],
             Command::Still => return vec![Action::Still],
@@ -243,14 +250,7 @@ impl App {
 
     fn in_help(&mut self, scroll: u16, command: Command, facts: &Facts) -> Vec<Action> {
         let most = help::most_scroll(&self.keymap, self.look, facts.size);
-        let next = match command {
-            Command::Up => scroll.min(most).saturating_sub(1),
-            Command::Down => scroll.saturating_add(1),
-            Command::PageUp => scroll.min(most).saturating_sub(look_around::PAGE),
-            Command::PageDown => scroll.saturating_add(look_around::PAGE),
-            _ => return Vec::new(),
-        };
-        self.over = Some(Over::Help(next.min(most)));
+        self.over = command.rows().map(|by| Over::Help(scroll.min(most).saturating_add_signed(by).min(most)));
         Vec::new()
     }
 }

@@ -25,8 +25,9 @@ impl Axis {
     pub fn fitting(length: Span, columns: u16) -> Span {
         let columns = u64::from(columns.max(1));
         let fits = |seconds: &&u64| Span::from_secs(**seconds).0.saturating_mul(columns) >= length.0;
-        let hours = length.0.div_ceil(columns).div_ceil(Span::from_secs(3_600).0).max(1);
-        NICE_SECONDS.iter().find(fits).map_or(Span::from_secs(3_600 * hours), |s| Span::from_secs(*s))
+        let hour = Span::from_secs(3_600).0;
+        let hours = length.0.div_ceil(columns).div_ceil(hour).max(1);
+        NICE_SECONDS.iter().find(fits).map_or(Span(hour.saturating_mul(hours)), |s| Span::from_secs(*s))
     }
 
     /// The next nice length above or below.

@@ -64,26 +64,30 @@ pub fn mark(buf: &mut Buffer, area: Rect, column: u16, row: u16, glyph: char, st
 pub fn to_ascii(buf: &mut Buffer) {
     for cell in &mut buf.content {
         if !cell.symbol().is_ascii() {
-            let likeness = cell.symbol().chars().next().map_or('?', likeness);
+            let (likeness, _) = cell.symbol().chars().next().map_or(('?', "?"), likeness);
             cell.set_char(likeness);
         }
     }
 }
 
-fn likeness(c: char) -> char {
+/// A character that not every terminal has in those that all have: in a cell of its own, and in a text, where it may take more.
+pub fn likeness(c: char) -> (char, &'static str) {
     match c {
-        '\u{202f}' | '\u{a0}' | '\u{2009}' => ' ',
-        'µ' | 'μ' => 'u',
-        '→' | '▸' => '>',
-        '←' => '<',
-        '↑' => '^',
-        '↓' | '✓' => 'v',
-        '×' | '✗' => 'x',
-        '│' => '|',
-        '┌' | '┐' | '└' | '┘' | '╭' | '╮' | '╰' | '╯' | '├' | '┤' => '+',
-        '·' | '–' | '—' | '−' | '─' => '-',
-        '…' => '~',
-        _ => '?',
+        '\u{202f}' | '\u{a0}' | '\u{2009}' => (' ', " "),
+        'µ' | 'μ' => ('u', "u"),
+        '→' => ('>', "->"),
+        '←' => ('<', "<-"),
+        '↑' => ('^', "^"),
+        '↓' | '✓' => ('v', "v"),
+        '×' | '✗' => ('x', "x"),
+        '≤' => ('<', "<="),
+        '≥' => ('>', ">="),
+        '…' => ('~', "..."),
+        '▸' => ('>', ">"),
+        '│' => ('|', "|"),
+        '·' | '–' | '—' | '−' | '─' => ('-', "-"),
+        '┌' | '┐' | '└' | '┘' | '╭' | '╮' | '╰' | '╯' | '├' | '┤' => ('+', "+"),
+        _ => ('?', "?"),
     }
 }
 

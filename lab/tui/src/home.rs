@@ -16,9 +16,6 @@ use crate::keys::{Chord, Command, Context, Keymap};
 use crate::look::Look;
 use crate::pane::help;
 
-/// Rows of a page.
-const PAGE: isize = 10;
-
 /// Everything that is listed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HomeData {
@@ -259,8 +256,7 @@ impl Home {
             }
             Some(Over::Help(scroll)) => {
                 let most = help::most_scroll(&self.keymap, self.look, size);
-                let by = i16::try_from(moved(command)?).unwrap_or(0);
-                self.over = Some(Over::Help(scroll.min(most).saturating_add_signed(by).min(most)));
+                self.over = Some(Over::Help(scroll.min(most).saturating_add_signed(command.rows()?).min(most)));
                 None
             }
         }
@@ -281,7 +277,7 @@ impl Home {
             Command::Filter => {
                 self.over = Some(Over::Filter { line: Line::of(&self.filter), before: self.filter.clone() });
             }
-            command => self.choose(moved(command).unwrap_or(0), data),
+            command => self.choose(command.rows().unwrap_or(0), data),
         }
         None
     }
@@ -291,10 +287,10 @@ impl Home {
         self.section = Section::ALL[next];
     }
 
-    fn choose(&mut self, by: isize, data: &HomeData) {
+    fn choose(&mut self, by: i16, data: &HomeData) {
         let names = rows::names(self.section, data, &self.filter);
         let at = self.chosen_at(self.section, &names).unwrap_or(0);
-        let at = at.saturating_add_signed(by).min(names.len().saturating_sub(1));
+        let at = at.saturating_add_signed(by.into()).min(names.len().saturating_sub(1));
         let name = names.get(at).map_or_else(String::new, |name| (*name).to_owned());
         self.chosen[self.section as usize] = Chosen { at, name };
     }
@@ -339,13 +335,20 @@ impl Home {
             Section::Labs | Section::Findings => None,
         });
         if run.is_none() {
+            let starts = self.how(Command::Open, "starts one");
             self.say(match self.section {
-                Section::Experiments => "this experiment has no run yet; enter starts one",
-                Section::Runs => "nothing is chosen here",
-                _ => "only runs and experiments have reports",
+                Section::Experiments => format!("this experiment has no run yet{starts}"),
+                Section::Runs => "nothing is chosen here".to_owned(),
+                _ => "only runs and experiments have reports".to_owned(),
             });
         }
         run.map(HomeAction::Report)
+    }
+
+    /// `; enter starts one`: what the key of a command does; nothing when it has none.
+    fn how(&self, command: Command, does: &str) -> String {
+        let key = self.keymap.first(command, self.look.ascii);
+        key.map(|key| format!("; {key} {does}")).unwrap_or_default()
     }
 
     fn take_down(&mut self, data: &HomeData) {
@@ -353,17 +356,6 @@ impl Home {
             Some(lab) => self.over = Some(Over::TakeDown(lab)),
             None => self.say("choose a lab under `up` first"),
         }
-    }
-}
-
-/// How many rows a command moves, if it moves.
-fn moved(command: Command) -> Option<isize> {
-    match command {
-        Command::Up => Some(-1),
-        Command::Down => Some(1),
-        Command::PageUp => Some(-PAGE),
-        Command::PageDown => Some(PAGE),
-        _ => None,
     }
 }
 

@@ -12,6 +12,9 @@ use lab_core::nearest::nearest;
 pub use chord::Chord;
 pub use table::{Row, TABLE};
 
+/// Rows of a page.
+const PAGE: i16 = 10;
+
 /// What a key can do. Each has a row in [`TABLE`], which says what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the table has a sentence for each")]
@@ -79,6 +82,17 @@ impl Command {
     /// Its row in the table; None would be a command that nobody can give, which a test rules out.
     pub fn row(self) -> Option<&'static Row> {
         TABLE.iter().find(|row| row.command == self)
+    }
+
+    /// How many rows it moves, if it moves: down is more.
+    pub fn rows(self) -> Option<i16> {
+        match self {
+            Self::Up => Some(-1),
+            Self::Down => Some(1),
+            Self::PageUp => Some(-PAGE),
+            Self::PageDown => Some(PAGE),
+            _ => None,
+        }
     }
 }
 

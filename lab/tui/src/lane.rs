@@ -21,7 +21,7 @@ use crate::scene::{Scene, Side};
 pub use events::{Mark, marks};
 
 /// Where a lane is drawn. All three have its height; the plots of all lanes have the same columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
     /// Its name and the ticks of its scale.
     pub label: Rect,

@@ -62,7 +62,7 @@ pub struct Layout {
     /// Lanes by their index in [`ALL`].
     pub lanes: Vec<(usize, Place)>,
     /// Labels of the axis.
-    pub ticks: Option<Place>,
+    pub ticks: Place,
     /// The episode.
     pub episode: Rect,
     /// The autoscaler's reason.
@@ -82,11 +82,6 @@ fn gutters(width: u16) -> (u16, u16) {
         80.. => (14, 11),
         _ => (11, 9),
     }
-}
-
-/// First column of every plot on a screen of this width.
-pub fn plot_left(width: u16) -> u16 {
-    gutters(width).0 + 1
 }
 
 /// Columns of every plot on a screen of this width.
@@ -110,10 +105,19 @@ impl Layout {
         let mut cut = Cut { area, y: area.top() };
         let (header, verdict, age) = (cut.rows(1), cut.rows(1), cut.rows(age));
         let lanes = heights.iter().map(|(lane, height)| (*lane, place(cut.rows(*height)))).collect();
-        let ticks = Some(place(cut.rows(1)));
+        let ticks = place(cut.rows(1));
         let (episode, why, panel) = (cut.rows(1), cut.rows(1), cut.rows(panel));
         let footer = Rect { y: area.bottom().saturating_sub(1), height: area.height.min(1), ..area };
         Self { header, verdict, age, lanes, ticks, episode, why, panel, footer, dropped }
+    }
+}
+
+impl Layout {
+    /// Where the plots are: from the first lane to the labels of the axis.
+    pub fn plots(&self) -> Rect {
+        let ticks = self.ticks.plot;
+        let top = self.lanes.first().map_or(ticks.y, |(_, place)| place.plot.y);
+        Rect { y: top, height: ticks.bottom().saturating_sub(top), ..ticks }
     }
 }
 

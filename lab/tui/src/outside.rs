@@ -67,6 +67,11 @@ pub trait Outside: Send {
     /// Takes in new lines of logs; called only while they are looked at. True when there were any.
     fn logs(&mut self, into: &mut Logs) -> bool;
 
+    /// Why there is no report to be shown, a sentence; None when there is one.
+    fn no_report(&self) -> Option<String> {
+        None
+    }
+
     /// Shows the report in a pager on the terminal, which was handed back for it; returns when the user is done.
     ///
     /// # Errors

@@ -83,6 +83,8 @@ pub struct Extras<'a> {
     pub speed: Option<f64>,
     /// What has happened up to the newest instant, in order of arrival.
     pub news: &'a [News],
+    /// Sentences before those that are no longer kept.
+    pub passed: u64,
     /// Logs.
     pub logs: &'a Logs,
     /// The last row.
@@ -93,6 +95,6 @@ impl Extras<'static> {
     /// Those of a still.
     pub fn still() -> Self {
         static NONE: Logs = Logs { lines: Vec::new(), read: 0, passed: 0 };
-        Self { silent: Span::ZERO, speed: None, news: &[], logs: &NONE, footer: Footer::Source }
+        Self { silent: Span::ZERO, speed: None, news: &[], passed: 0, logs: &NONE, footer: Footer::Source }
     }
 }

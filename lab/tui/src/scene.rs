@@ -2,6 +2,7 @@
 //! nothing else.
 
 use lab_core::model::{Cell, Model, Trial, Workload};
+use lab_core::series::Stretch;
 use lab_core::unit::{RunTime, Span};
 
 use crate::axis::Axis;
@@ -70,6 +71,11 @@ impl<'a> Scene<'a> {
 
     /// The newest second of load that was complete at the instant.
     pub fn second_now(&self) -> Option<&'a Cell> {
-        self.trial.cells.stretches().iter().rev().map(|s| &s.value).find(|cell| cell.complete())
+        newest_second(self.trial).map(|second| &second.value)
     }
+}
+
+/// The newest second of load of which all generators have told.
+pub fn newest_second(trial: &Trial) -> Option<&Stretch<Cell>> {
+    trial.cells.stretches().iter().rev().find(|second| second.value.complete())
 }

@@ -2,6 +2,7 @@
 //! its business.
 
 mod frames;
+mod heed;
 mod listen;
 mod session;
 
@@ -14,6 +15,7 @@ use ratatui::backend::Backend;
 use ratatui::buffer::Buffer;
 
 pub use frames::{Frames, Synchronized};
+pub use heed::Heed;
 pub use session::Session;
 
 /// Something that came from the terminal or from the system.
@@ -32,11 +34,15 @@ pub enum Heard {
     Click {
         /// Its column.
         x: u16,
+        /// Its row.
+        y: u16,
     },
     /// The terminal has another size.
     Resized,
     /// The terminal's window came to the front, or went from it.
     Focus(bool),
+    /// The process is asked to stop for a while, as by the key for it.
+    Stopped,
     /// The process was stopped and goes on: whatever was on the screen is gone.
     Continued,
     /// The process was asked to end by this signal, or the terminal is gone, which is SIGHUP.

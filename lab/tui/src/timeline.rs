@@ -56,6 +56,8 @@ pub struct Known<'a> {
     pub arrived: RunTime,
     /// What had happened, in order of arrival.
     pub news: &'a [News],
+    /// Sentences before those that are no longer kept.
+    pub passed: u64,
 }
 
 /// A run over time.
@@ -136,7 +138,8 @@ impl Timeline {
             self.move_to(t)?;
         }
         let then = self.moving.as_ref().filter(|_| t < self.newest.arrived).unwrap_or(&self.newest);
-        Ok(Known { whole: &self.newest.model, model: &then.model, arrived: then.arrived, news: self.news(t) })
+        let (whole, news) = (&self.newest.model, self.news(t));
+        Ok(Known { whole, model: &then.model, arrived: then.arrived, news, passed: self.passed })
     }
 
     /// What had happened up to an instant, in order of arrival.
@@ -173,6 +176,12 @@ impl Timeline {
         self.moving = Some(moving);
         Ok(())
     }
+}
+
+/// Sentences that were no longer kept when so many had been told.
+pub(crate) fn passed_of(told: u64) -> u64 {
+    let go = NEWS_THAT_GO as u64;
+    told.saturating_sub(MOST_NEWS as u64).div_ceil(go) * go
 }
 
 fn tell(news: &mut Vec<News>, passed: &mut u64, event: &Event) {

@@ -61,6 +61,16 @@ pub struct View {
     pub scroll: u16,
     /// Only lines and rows that contain this are shown.
     pub filter: String,
-    /// Selected row of the replicas' table.
+    /// Name of the selected row of the replicas' table, so that it stays the same when rows change places.
+    pub chosen: String,
+    /// Place of the selected row while there is none of that name.
     pub selected: usize,
+}
+
+impl View {
+    /// Place of the selected row among rows of these names.
+    pub fn selected_of<'a>(&self, mut names: impl ExactSizeIterator<Item = &'a str>) -> usize {
+        let last = names.len().saturating_sub(1);
+        names.position(|name| name == self.chosen).unwrap_or(self.selected.min(last))
+    }
 }

@@ -1,4 +1,4 @@
-//! Nine ways out of the dashboard, each in a terminal of its own: what was there before is there after.
+//! Ways out of the dashboard, each in a terminal of its own: what was there before is there after.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -172,15 +172,48 @@ fn by_signals() {
 
 #[test]
 fn by_a_stop_and_back() {
+    stopped_and_back(|term| term.press("\u{1a}"));
+}
+
+#[test]
+fn by_a_stop_from_outside_and_back() {
+    stopped_and_back(|term| {
+        let leader = term.master.process_group_leader().and_then(Pid::from_raw).expect("it has the terminal");
+        kill_process(leader, Signal::TSTP).expect("it runs");
+    });
+}
+
+#[test]
+fn a_stop_that_nobody_would_end_is_none() {
+    let mut term = Term::dashboard("quit");
+    term.until_drawn();
+    term.signal(Signal::TSTP);
+    term.press("q");
+    assert_eq!(term.end(), (0, String::new()));
+}
+
+#[test]
+fn a_signal_ends_the_process_again_when_the_terminal_is_given_back() {
+    let mut term = Term::dashboard("linger");
+    term.until_drawn();
+    term.press("q");
+    term.until("it is left", |screen| screen.contents().contains("left") && !screen.alternate_screen());
+    term.press("\u{3}");
+    let (code, screen) = term.end();
+    assert!(code != 0 && !screen.contains("on its own"), "{code}: {screen}");
+}
+
+/// A stop of the dashboard that a shell has started, and its return.
+fn stopped_and_back(stop: impl FnOnce(&mut Term)) {
     let mut shell = CommandBuilder::new("sh");
-    let script = r#"set -m; "$0" stay; echo "stopped with $?"; read line; fg >/dev/null; echo "ended with $?""#;
+    let script = r#"set -m; "$0" attached; echo "stopped with $?"; read line; fg >/dev/null; echo "ended with $?""#;
     shell.args(["-c", script]);
     shell.arg(example());
     let mut term = Term::start(shell);
     term.until_drawn();
-    term.press("\u{1a}");
+    stop(&mut term);
     term.until("the shell goes on", |screen| {
-        screen.contents().contains("stopped with 148") && !screen.alternate_screen()
+        screen.contents().contains("stopped with 147") && !screen.alternate_screen()
     });
     term.assert_as_before("while it is stopped");
     term.press("\n");

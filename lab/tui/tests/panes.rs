@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::OnceLock;
 
-use lab_core::event::Event;
+use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
 use lab_core::judge::{self, Verdict};
 use lab_core::model::Model;
@@ -84,8 +84,7 @@ fn the_header_says_how_far_the_trial_is() {
         row.contains(" replicas, costs nothing │ t+0:22/0:45 ▓▓▓▓░░░░ │ LIVE") || row.contains("▓▓▓░░░░░ │ LIVE"),
         "{row}"
     );
-    assert!(row.ends_with("?:help"), "{row}");
-    assert!(at_instant(end(), SIZE)[0].contains("│ over │ LIVE"));
+    assert!(at_instant(end(), SIZE)[0].contains("│ over │ ENDED"));
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn what_does_not_fit_goes_in_order_and_the_mode_stays() {
         wide.starts_with("autoscale-users 1/3 cpu=70% block 2/2 │ local, 1 replica, costs nothing │ t+0:01/0:03 "),
         "{wide}"
     );
-    let order = ["?:help", "▓", "costs", "block", "local", "cpu=", "autoscale-users", "t+"];
+    let order = ["▓", "costs", "block", "local", "cpu=", "autoscale-users", "t+"];
     let mut before = 0;
     for width in (60..=120).rev() {
         let row = row(width);
@@ -133,6 +132,20 @@ fn what_holds_so_far_is_open_until_the_trial_ends() {
         assert!(row.contains(&format!("{} {sign} {}", judged.expectation, judged.measured)), "{row}");
     }
     assert!(!row.contains("when the trial ends"), "{row}");
+}
+
+#[test]
+fn a_measurement_is_not_doubted_before_its_first_sample_can_be_there() {
+    let trust = |t: f64, model: &Model| {
+        let row = drawn(model, load(t), (300, 30)).swap_remove(1);
+        ["invalid: ", "valid so far"].into_iter().find(|word| row.contains(word))
+    };
+    assert_eq!(trust(0.5, &at(events(), load(0.5))), None);
+    assert_eq!(trust(2.9, &at(events(), load(2.9))), Some("valid so far"));
+    let silent = events().iter().filter(|event| !matches!(event.kind, Kind::Sample(_)) && event.arrived() <= load(2.9));
+    let silent = Model::of(silent);
+    assert_eq!(trust(2.9, &silent), None);
+    assert_eq!(trust(3.1, &silent), Some("invalid: "), "a second has passed of which nothing came");
 }
 
 #[test]
@@ -247,6 +260,31 @@ fn a_small_screen_says_the_most_important() {
     assert!(row((1, 1)).chars().all(|c| "✓✗?".contains(c)));
     assert!(drawn(&model, now, (59, 3))[2].contains("user-service"));
     assert!(at_instant(RunTime(1_000_000_000), (59, 1))[0].starts_with("deploying"));
+}
+
+#[test]
+fn a_message_is_seen_on_the_smallest_screen() {
+    let (now, model) = (load(35.0), at(events(), load(35.0)));
+    let instant = Instant { whole: &model, model: &model, now, end: now };
+    let extras = Extras { footer: Footer::Message("nobody listens"), ..Extras::still() };
+    for size in [(59, 1), (40, 2), (30, 4), (59, 14), (250, 3)] {
+        let rows = rows(&frame(&instant, &View::default(), size, Look::default(), &extras, &mut Columns::default()));
+        assert_eq!(rows.last().expect("a row"), "nobody listens", "{size:?}");
+        assert_eq!(rows[0].starts_with("p99 "), size.1 > 1, "{rows:?}");
+    }
+}
+
+#[test]
+fn an_instant_before_load_has_one_time_under_a_cursor() {
+    let (whole, now) = (Model::of(events()), RunTime(load(0.0).0 - 500_000_000));
+    let scrub = Scrub { whole, model: at(events(), now), now };
+    assert_eq!(scrub.model.trials[0].load_started, None);
+    let (news, view) = (news(), View { mode: Mode::Scrub(now), panel: Panel::Events, ..View::default() });
+    let rows = scrub.draw(view, SIZE, &Extras { news: &news, ..Extras::still() });
+    let newest = news.iter().rfind(|line| line.arrived <= now).expect("a line");
+    let time = lab_core::words::clock(newest.at, load(0.0));
+    let row = rows.iter().rfind(|row| row.ends_with(&newest.text)).expect("a row");
+    assert!(row.trim_start().starts_with(&time), "{time}: {row}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use lab_core::unit::{Rate, Span};
 
 use crate::clock::now_ns;
 use crate::engine::{Config, Engine, EngineError};
-use crate::plan::{Drive, Pace};
+use crate::plan::{Drive, Pace, Plan};
 use crate::summary::{Summary, Totals};
 
 /// Without a sample for so long, the engine is stuck.
@@ -77,6 +77,16 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Checks all that can be known before anything is sent; names are not looked up.
+    ///
+    /// # Errors
+    /// The URL or the options cannot be used.
+    pub fn check(&self) -> Result<(), OnceError> {
+        prepare(self).map(drop)
+    }
+}
+
 /// A load could not be driven.
 #[derive(Debug, thiserror::Error)]
 pub enum OnceError {
@@ -102,13 +112,15 @@ pub enum OnceError {
     Sample(#[from] lab_core::histogram::HistogramError),
 }
 
+/// Hears whether a change was made.
+type Answer = Box<dyn FnOnce(Result<(), EngineError>)>;
+
 /// How a load goes on after a second of it.
-#[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// As it is.
     Go,
-    /// With this changed.
-    Change(LoadChange),
+    /// With this changed. The answer is called at once; a change that is refused leaves the load as it is.
+    Change(LoadChange, Answer),
     /// Nothing more is sent.
     Stop,
 }
@@ -123,20 +135,17 @@ impl From<bool> for Next {
 /// Once stopped, the summary is that of what was sent by then.
 ///
 /// # Errors
-/// The URL or the options cannot be used, a change is refused, or the engine fails.
+/// The URL or the options cannot be used, or the engine fails.
 pub fn run_once<N: Into<Next>>(
     options: &Options,
     mut on_sample: impl FnMut(&Sample) -> N,
 ) -> Result<Summary, OnceError> {
-    let (address, path) = split(&options.url)?;
-    if options.warmup > Span::ZERO && matches!(options.length, Length::Requests(_)) {
-        return Err(OnceError::WarmupOfRequests);
-    }
+    let (address, drive) = prepare(options)?;
     let config = Config { workers: options.workers.max(1), ..Config::default() };
     let (engine, samples) = Engine::spawn(&config)?;
     let endpoints = vec![Endpoint { replica: address.clone(), address }];
     engine.targets(&Targets { version: 1, endpoints })?;
-    engine.load(drive(options, path))?;
+    engine.load(drive)?;
     let first_phase = u32::from(options.warmup > Span::ZERO);
     let mut totals = Totals::new(first_phase);
     loop {
@@ -144,11 +153,7 @@ pub fn run_once<N: Into<Next>>(
         totals.add(&sample)?;
         match on_sample(&sample).into() {
             Next::Go => {}
-            // A change that comes when all was sent has nothing left to change.
-            Next::Change(change) => match engine.change(&change) {
-                Err(EngineError::NoPlan) => {}
-                changed => changed?,
-            },
+            Next::Change(change, answer) => answer(engine.change(&change)),
             Next::Stop => engine.stop()?,
         }
         if sample.last {
@@ -161,6 +166,17 @@ pub fn run_once<N: Into<Next>>(
         (Length::Requests(_), _) => measured_ns,
     };
     Ok(totals.summary(measured_ns as f64 / 1e9, config.workers))
+}
+
+/// The address to call and what to drive there, checked.
+fn prepare(options: &Options) -> Result<(String, Drive), OnceError> {
+    let (address, path) = split(&options.url)?;
+    if options.warmup > Span::ZERO && matches!(options.length, Length::Requests(_)) {
+        return Err(OnceError::WarmupOfRequests);
+    }
+    let drive = drive(options, path);
+    Plan::divide(&drive, options.workers.max(1)).map_err(EngineError::Plan)?;
+    Ok((address, drive))
 }
 
 fn next(samples: &Receiver<Sample>) -> Result<Sample, OnceError> {

@@ -65,7 +65,7 @@ async fn take_down(home: &Home, lab: &LabDir) -> Result<Code, LabError> {
     Ok(Code::LeftRunning)
 }
 
-/// A supervisor is asked; who does not listen (yet, or any more, or runs an experiment) is told as by Ctrl-C.
+/// Whoever holds it is asked; who does not listen, yet or any more, is told as by Ctrl-C.
 async fn end(lab: &LabDir, holder: &Holder) -> Result<(), LabError> {
     match ask(lab.path(), &Ask::Down).await {
         Ok(Reply::Accepted) => Ok(()),

@@ -10,6 +10,7 @@ use lab_core::templates;
 use lab_core::words;
 use lab_env::{EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits};
 use lab_run::{Finished, Interrupt, Maker, Run, RunDir};
+use lab_tui::app::Source;
 
 use crate::args::{Experiment as ExperimentArgs, Format};
 use crate::cmd::report::Written;
@@ -25,6 +26,9 @@ use crate::signals;
 pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabError> {
     let experiment = spec::read(&args.spec)?;
     let plan = Plan::of(&experiment);
+    let live = screen::wanted(args.plain || args.format == Format::Json);
+    // Settings that cannot be used are bad input: they are refused before anything is made.
+    let live = live.then(|| screen::settings(&args.look, Source::Conducted)).transpose()?;
     let dir = new_run(&settings, &experiment.spec.name)?;
     out::talk(&format!("{}: {}", experiment.spec.name, experiment.spec.question));
     let trials = words::plural(plan.order.len() as u64, "trial");
@@ -33,10 +37,9 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
     dir.write_info(&info).map_err(|e| LabError::failed("cannot write the run", e))?;
 
     let interrupt = Interrupt::new();
-    signals::listen(&interrupt)?;
+    signals::listen(&interrupt).await?;
     let folder = settings.lab(&lab_name(dir.id()));
-    let live = screen::wanted(args.plain || args.format == Format::Json);
-    let live = live.then(|| LiveScreen::over_run(&dir, folder.clone(), &args.look)).transpose()?;
+    let live = live.map(|dash| LiveScreen::over_run(&dir, folder.clone(), dash)).transpose()?;
     let telling = Telling::new(live.is_none());
     let run = Run {
         info,
@@ -46,14 +49,22 @@ pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabEr
         interrupt: interrupt.clone(),
         sinks: vec![Box::new(Plain::new(&telling))],
     };
-    let (finished, live) = screen::beside(live, &telling, "the run", run.run()).await;
+    let (finished, live) = screen::beside(live, (&telling, &interrupt), "the run", || {}, run.run()).await;
     let finished = finished.map_err(|e| LabError::failed("the run stopped", e));
     forget(&settings, &dir);
     let written = Written::of(&dir);
     screen::over(live, last_words(&finished, &written)).await;
     let (finished, written) = (finished?, written?);
-    written.print(args.format)?;
-    conclude(finished, &written)
+    let printed = written.print(args.format);
+    match (conclude(finished, &written), printed) {
+        (Ok(Code::Ok), Err(error)) => Err(error),
+        // How it ended weighs more than that nobody can be told, as on a terminal that is gone.
+        (ended, Err(error)) => {
+            out::error(&error);
+            ended
+        }
+        (ended, Ok(())) => ended,
+    }
 }
 
 /// What the live screen says when all is over.

@@ -7,7 +7,7 @@ use lab_tui::columns::Columns;
 use lab_tui::frame::{Instant, dump, frame};
 use lab_tui::look::{Look, Theme};
 use lab_tui::pane::Extras;
-use lab_tui::view::{Mode, Panel, View};
+use lab_tui::view::{Mode, Panel, View, Zoom};
 
 use crate::args::{Frame, FrameFormat, PanelName};
 use crate::config::Config;
@@ -31,13 +31,17 @@ pub fn run(args: &Frame, settings: &Settings) -> Result<Code, LabError> {
         mode: if args.scrub { Mode::Scrub(now) } else { Mode::Live },
         trial,
         panel: args.panel.map_or(Panel::Usual, Panel::from),
+        zoom: args.zoom.map_or(Zoom::Fit, Zoom::Column),
+        ghost: args.ghost || args.difference,
+        difference: args.difference,
+        filter: args.filter.clone().unwrap_or_default(),
         ..View::default()
     };
     let instant = match args.scrub {
         true => Instant { whole: known.whole, model: known.model, now, end },
         false => Instant { whole: known.model, model: known.model, now, end: now },
     };
-    let extras = Extras { news: &news, ..Extras::still() };
+    let extras = Extras { news: &news, passed: known.passed, ..Extras::still() };
     let Size(width, height) = args.size;
     let buf = frame(&instant, &view, (width, height), look, &extras, &mut Columns::default());
     out::data(&match args.format {

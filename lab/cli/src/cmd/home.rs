@@ -22,6 +22,7 @@ use crate::error::{Code, LabError};
 use crate::out;
 use crate::screen;
 use crate::settings::Settings;
+use crate::signals::BetweenScreens;
 
 /// Runs that are listed.
 const MOST_RUNS: usize = 200;
@@ -29,6 +30,7 @@ const MOST_RUNS: usize = 200;
 /// Shows it until the user leaves.
 pub fn run(settings: &Settings) -> Result<Code, LabError> {
     let look = LookArgs::default();
+    let signals = BetweenScreens::listen()?;
     let findings = block_on(doctor::findings(settings))??;
     let mut message = None;
     loop {
@@ -43,42 +45,62 @@ pub fn run(settings: &Settings) -> Result<Code, LabError> {
             HomeLeft::Signal(_) => return Ok(Code::Interrupted),
             HomeLeft::Panicked => return Ok(Code::EnvironmentFailed),
         };
-        message = match act(action, &look, settings) {
-            Ok(words) => words,
+        message = match act(action, &look, settings, &signals) {
+            Ok(Next::End(code)) => return Ok(code),
+            Ok(Next::Home(words)) => words,
             Err(error) => {
                 out::error(&error);
                 Some(error.to_string())
             }
         };
+        if signals.asked_to_end() {
+            return Ok(Code::Interrupted);
+        }
     }
 }
 
-/// Does what was chosen; some words for the last row afterwards.
-fn act(action: HomeAction, look: &LookArgs, settings: &Settings) -> Result<Option<String>, LabError> {
-    match action {
-        HomeAction::Start(name) => start(name, look, settings).map(Some),
+/// What comes after what was chosen.
+enum Next {
+    /// The home screen, with some words in its last row.
+    Home(Option<String>),
+    /// The end: a screen was ended by a signal.
+    End(Code),
+}
+
+impl Next {
+    fn after(screen: Code) -> Self {
+        if screen == Code::Interrupted { Self::End(screen) } else { Self::Home(None) }
+    }
+}
+
+/// Does what was chosen.
+fn act(action: HomeAction, look: &LookArgs, settings: &Settings, signals: &BetweenScreens) -> Result<Next, LabError> {
+    let words = match action {
+        HomeAction::Start(name) => Some(start(name, look, settings)?),
         HomeAction::Attach(name) => {
             let labs = status(&Home::new(&settings.home)).map_err(|e| LabError::failed("cannot see what is up", e))?;
             match labs.iter().find(|lab| lab.name == name) {
-                Some(lab) => watch::attach(lab, look, settings).map(|_| None),
-                None => Ok(Some(format!("lab {name} is not up any more"))),
+                Some(lab) => return watch::attach(lab, look, settings).map(Next::after),
+                None => Some(format!("lab {name} is not up any more")),
             }
         }
         HomeAction::TakeDown(name) => {
-            let code = block_on(down::run(Down { name: name.clone(), all: false }, settings.clone()))??;
+            let down = down::run(Down { name: name.clone(), all: false }, settings.clone());
+            let code = signals.ending(|| block_on(down))??;
             let how = if code == Code::Ok { "is down" } else { "left something running; try: lab clean" };
-            Ok(Some(format!("lab {name} {how}")))
+            Some(format!("lab {name} {how}"))
         }
         HomeAction::Replay(run) => {
             let args = Replay { run, at: None, speed: None, look: look.clone(), plain: false };
-            replay::run(&args, settings).map(|_| None)
+            return replay::run(&args, settings).map(Next::after);
         }
         HomeAction::Report(run) => {
             let run = RunDir::find(&settings.runs, &run).map_err(|e| LabError::refused("cannot find the run", e))?;
-            Ok(page(&run.path().join("report.md")).err())
+            signals.lending(|| page(&run.path().join("report.md"))).err()
         }
-        HomeAction::Refresh | HomeAction::Suspend | HomeAction::Quit => Ok(None),
-    }
+        HomeAction::Refresh | HomeAction::Suspend | HomeAction::Quit => None,
+    };
+    Ok(Next::Home(words))
 }
 
 fn start(name: String, look: &LookArgs, settings: &Settings) -> Result<String, LabError> {
@@ -86,11 +108,11 @@ fn start(name: String, look: &LookArgs, settings: &Settings) -> Result<String, L
     let args = Experiment { spec, plain: false, look: look.clone(), format: Format::Text };
     let code = block_on(experiment::run(args, settings.clone()))??;
     Ok(match code {
-        Code::Ok => format!("{name}: all that was expected holds; o reads the report"),
-        Code::ExpectationFailed => format!("{name}: an expectation does not hold; o reads the report"),
+        Code::Ok => format!("{name}: all that was expected holds"),
+        Code::ExpectationFailed => format!("{name}: an expectation does not hold"),
         Code::Interrupted => format!("{name} was interrupted; its report holds what was measured"),
         Code::LeftRunning => format!("{name} left something running; remove it with: lab clean"),
-        _ => format!("{name}: the measurement decides nothing; o reads the report"),
+        _ => format!("{name}: the measurement decides nothing"),
     })
 }
 

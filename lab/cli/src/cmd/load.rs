@@ -3,11 +3,14 @@
 mod live;
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lab_core::spec::Arrivals;
 use lab_core::unit::{Rate, Span};
 use lab_core::words;
+use lab_tui::terminal::Heed;
 use load_engine::{Latencies, Length, Next, Options, Summary, Validity, run_once};
 
 use crate::args::{Format, Load};
@@ -20,11 +23,13 @@ use live::Live;
 /// Drives the load and prints what came of it. Ctrl-C ends it early; what was sent by then is reported.
 pub fn run(args: Load) -> Result<Code, LabError> {
     let options = options(&args)?;
-    let stop = stopper()?;
+    let refused = |e| LabError::refused("cannot drive this load", e);
+    options.check().map_err(refused)?;
+    let (stop, _heed) = stopper()?;
     let mut told = Instant::now();
     let mut done = 0;
     let live = screen::wanted(args.plain || args.format == Format::Json);
-    let mut live = live.then(|| Live::begin(&options, &args.look)).transpose()?;
+    let mut live = live.then(|| Live::begin(&options, &args.look, Arc::clone(&stop))).transpose()?;
     let summary = run_once(&options, |sample| {
         let next = live.as_mut().map_or(Next::Go, |live| live.sample(sample));
         let shown = live.as_ref().is_some_and(|live| !live.has_left());
@@ -37,22 +42,23 @@ pub fn run(args: Load) -> Result<Code, LabError> {
                 sample.in_flight
             ));
         }
-        if stop.load(std::sync::atomic::Ordering::Relaxed) { Next::Stop } else { next }
+        if stop.load(Ordering::Relaxed) { Next::Stop } else { next }
     });
-    if let Some(live) = live {
-        live.over("the load is over; its summary is printed when this is left");
+    match live {
+        Some(live) if summary.is_ok() => live.over("the load is over; its summary is printed when this is left"),
+        Some(live) => live.fail(),
+        None => {}
     }
-    let summary = summary.map_err(|e| LabError::refused("cannot drive this load", e))?;
-    match args.format {
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&summary).map_err(|e| LabError::failed("cannot write it", e))?;
-            out::line(&text)?;
+    let summary = summary.map_err(refused)?;
+    let printed = print(args.format, &options, &summary);
+    if stop.load(Ordering::Relaxed) {
+        // Where the terminal was closed, nothing can be printed there any more; the code still says why the load ended.
+        if let Err(e) = printed {
+            out::error(&e);
         }
-        Format::Text => out::data(&text(&options, &summary))?,
-    }
-    if stop.load(std::sync::atomic::Ordering::Relaxed) {
         return Ok(Code::Interrupted);
     }
+    printed?;
     if summary.ledger.offered > 0 && summary.ledger.completed == 0 {
         out::talk(&format!("hint: nothing was answered well; is something listening at {}?", options.url));
         return Ok(Code::EnvironmentFailed);
@@ -60,15 +66,30 @@ pub fn run(args: Load) -> Result<Code, LabError> {
     Ok(if summary.validity == Validity::Invalid { Code::Invalid } else { Code::Ok })
 }
 
-/// Set by the first SIGINT or SIGTERM.
-fn stopper() -> Result<std::sync::Arc<std::sync::atomic::AtomicBool>, LabError> {
-    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, std::sync::Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, std::sync::Arc::clone(&stop)))
-            .map_err(|e| LabError::failed("cannot listen to signals", e))?;
+fn print(format: Format, options: &Options, summary: &Summary) -> Result<(), LabError> {
+    match format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(summary).map_err(|e| LabError::failed("cannot write it", e))?;
+            out::line(&text)
+        }
+        Format::Text => out::data(&text(options, summary)),
     }
-    Ok(stop)
+}
+
+/// Set by the first SIGINT, SIGTERM or SIGHUP; a second one of the first two ends the process at once. A closed terminal sends SIGHUP
+/// more than once, so that counts once.
+fn stopper() -> Result<(Arc<AtomicBool>, Heed), LabError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let failed = |e| LabError::failed("cannot listen to signals", e);
+    let heed = Heed::begin().map_err(failed)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(failed)?;
+    }
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(failed)?;
+    }
+    Ok((stop, heed))
 }
 
 fn options(args: &Load) -> Result<Options, LabError> {

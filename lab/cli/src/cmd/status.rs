@@ -15,7 +15,7 @@ pub async fn run(args: Status, settings: Settings) -> Result<Code, LabError> {
         .map_err(|e| LabError::failed("cannot see what is up", e))?;
     let mut environments = Vec::new();
     for lab in labs {
-        // A lab of an experiment has no supervisor to ask; one that is coming up does not answer yet.
+        // Nobody answers before a lab is taken, between two trials, or while it goes down.
         let entry = match ask(&settings.lab(&lab.name), &Ask::Status).await {
             Ok(Reply::Status { environment }) => environment,
             _ => json!({

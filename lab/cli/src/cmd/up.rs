@@ -3,13 +3,15 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::SyncSender;
 
 use lab_core::plan::Plan;
 use lab_core::spec::{Experiment, Set};
 use lab_core::templates;
 use lab_env::home::Home;
-use lab_run::{Hold, Interrupt, Sink};
+use lab_run::{Finished, Hold, Interrupt, Sink};
+use lab_tui::app::Source;
 use lab_tui::outside::Said;
 
 use super::experiment::{left_running, maker, new_run, run_info};
@@ -48,22 +50,27 @@ fn resolve(args: &Up) -> Result<Experiment, LabError> {
 }
 
 async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Code, LabError> {
+    let live = screen::wanted(args.plain || args.supervise || args.format == Format::Json);
+    let live = live.then(|| screen::settings(&args.look, Source::Held(args.name.clone()))).transpose()?;
     let dir = new_run(&settings, &args.name)?;
     let info = run_info(&dir, &experiment, &Plan::of(&experiment));
     dir.write_info(&info).map_err(|e| LabError::failed("cannot write the run", e))?;
     let interrupt = Interrupt::new();
-    signals::listen(&interrupt)?;
+    signals::listen(&interrupt).await?;
     let folder = settings.lab(&args.name);
-    let live = screen::wanted(args.plain || args.supervise || args.format == Format::Json);
-    let live = live.then(|| LiveScreen::over_run(&dir, folder.clone(), &args.look)).transpose()?;
+    let live = live.map(|look| LiveScreen::over_run(&dir, folder.clone(), look)).transpose()?;
     let telling = Telling::new(live.is_none());
     let voice = live.as_ref().map(LiveScreen::voice);
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Plain::new(&telling))];
-    let hold = Hold { info, dir, name: args.name.clone(), folder, make: maker(&settings), interrupt, sinks };
-    let ready = hold.run(|up| announce(&args, up, voice));
-    let (finished, live) = screen::beside(live, &telling, "the lab", ready).await;
-    screen::over(live, format!("lab {} is down", args.name)).await;
-    let finished = finished.map_err(|e| LabError::failed(format!("lab `{}` stopped", args.name), e))?;
+    let (name, make) = (args.name.clone(), maker(&settings));
+    let hold = Hold { info, dir, name, folder, make, interrupt: interrupt.clone(), sinks };
+    let shown = OnceLock::new();
+    let ready = hold.run(|up| announce(&args, up, voice, &shown));
+    let goes_on = || print(shown.get().map_or(Ok(()), |addresses: &String| out::data(addresses)));
+    let (finished, live) = screen::beside(live, (&telling, &interrupt), "the lab", goes_on, ready).await;
+    let finished = finished.map_err(|e| LabError::failed(format!("lab `{}` stopped", args.name), e));
+    screen::over(live, last_words(&args.name, &finished)).await;
+    let finished = finished?;
     match finished.error {
         Some(error) => Err(LabError::failed(format!("lab `{}` is not up", args.name), error)
             .hint(format!("who holds it: lab status; take it down: lab down --name {}", args.name))),
@@ -73,22 +80,39 @@ async fn hold(args: Up, settings: Settings, experiment: Experiment) -> Result<Co
     }
 }
 
-/// Everything is ready: addresses to stdout, the rest to stderr, or all of it to the live screen. A supervisor always writes JSON, to
-/// the process that left it.
-fn announce(args: &Up, up: &lab_run::Up, voice: Option<SyncSender<Said>>) {
+/// What the live screen says when all is over.
+fn last_words(name: &str, finished: &Result<Finished, LabError>) -> String {
+    match finished {
+        Err(error) => error.to_string(),
+        Ok(Finished { error: Some(error), .. }) => format!("lab {name} is not up: {error}"),
+        Ok(Finished { left, .. }) if !left.is_empty() => format!("left running: {}", left.join(", ")),
+        Ok(_) => format!("lab {name} is down"),
+    }
+}
+
+/// Everything is ready: addresses to stdout, the rest to stderr, or all of it to the live screen, and to `shown` for when that is left.
+/// A supervisor always writes JSON, to the process that left it.
+fn announce(args: &Up, up: &lab_run::Up, voice: Option<SyncSender<Said>>, shown: &OnceLock<String>) {
     let Ok(entry) = serde_json::to_value(up) else { return };
-    let doors = up.services.iter().filter_map(|s| Some(format!("{} {}", s.name, s.url.as_ref()?)));
+    // One row has to do for all of them: their ports, as all are on this machine.
+    let port = |url: &str| url.rsplit_once(':').map(|(_, port)| format!(":{port}"));
+    let doors = up.services.iter().filter_map(|s| Some(format!("{} {}", s.name, port(s.url.as_deref()?)?)));
     let doors = format!("ready: {}", doors.collect::<Vec<_>>().join(" · "));
     // When the screen is gone already, the sentences go on and so do the addresses.
     if voice.is_some_and(|voice| voice.try_send(Said::Message(doors)).is_ok()) {
+        shown.get_or_init(|| status::text(&entry));
         return;
     }
-    let written = if args.supervise || args.format == Format::Json {
+    print(if args.supervise || args.format == Format::Json {
         out::line(&entry.to_string())
     } else {
         out::talk(&format!("ready; Ctrl-C or `lab down --name {}` ends it", up.name));
         out::data(&status::text(&entry))
-    };
+    });
+}
+
+/// A lab that is up stays so, also when nobody can be told.
+fn print(written: Result<(), LabError>) {
     if let Err(error) = written {
         out::error(&error);
     }
@@ -145,4 +169,25 @@ fn pass_on_signals(child: u32) -> Result<(), LabError> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_core::event::Outcome;
+    use lab_run::RunError;
+
+    use super::*;
+
+    #[test]
+    fn the_last_words_tell_how_it_ended() {
+        let finished = |error, left: &[&str]| {
+            let left = left.iter().map(ToString::to_string).collect();
+            Ok(Finished { outcome: Outcome::Completed, error, left, interrupted_before_ready: false })
+        };
+        let failed = last_words("x", &finished(Some(RunError::NoGenerator), &[]));
+        assert!(failed.starts_with("lab x is not up: "), "{failed}");
+        assert_eq!(last_words("x", &finished(None, &["user-service-1"])), "left running: user-service-1");
+        assert_eq!(last_words("x", &finished(None, &[])), "lab x is down");
+        assert_eq!(last_words("x", &Err(LabError::input("no journal"))), "no journal");
+    }
 }

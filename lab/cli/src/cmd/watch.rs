@@ -49,10 +49,11 @@ pub fn attach(lab: &LabStatus, look: &LookArgs, settings: &Settings) -> Result<C
     let folder = settings.lab(&lab.name);
     let dir = run_of(lab, settings)?;
     let dash = screen::settings(look, Source::Attached(lab.name.clone()))?;
-    let steerable = lab_run::socket_path(&folder).exists().then_some(folder);
-    let console = Console::new(Some(dir.clone()), steerable);
+    let mut console = Console::new(Some(dir.clone()), Some(folder));
+    let unheard = console.unheard();
     let timeline = Timeline::new(Box::new(JournalHistory::new(dir.journal())));
     let left = Dashboard { timeline, outside: Box::new(console), settings: dash }.run();
+    unheard.try_iter().for_each(|answer| out::talk(&answer));
     let left = left.map_err(|e| LabError::failed(format!("cannot go on showing lab `{}`", lab.name), e))?;
     if left == Left::GoOn {
         out::talk(&format!("lab {} stays up; remove it with: lab down --name {0}", lab.name));

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use super::experiment::events;
+
 /// A spec that runs for four seconds.
 pub const SHORT: &str = "\
 question: Does one replica answer fifty requests a second?
@@ -83,6 +87,13 @@ impl Bench {
     pub fn journal(&self) -> String {
         let run = self.run_dir().expect("a run");
         std::fs::read_to_string(run.join("events.ndjson")).expect("a journal")
+    }
+
+    /// The first such event of the newest run that is there by now. A line that is being written is not looked at yet.
+    pub fn event(&self, is: impl Fn(&Value) -> bool) -> Option<Value> {
+        let text = std::fs::read_to_string(self.run_dir()?.join("events.ndjson")).ok()?;
+        let whole = text.get(..=text.rfind('\n')?)?;
+        events(whole).into_iter().find(is)
     }
 
     /// Pids of living processes of this bench: `lab` and its reaper by the home that they name, replicas by their owner's mark.

@@ -29,6 +29,11 @@ fn a_frame_names_where_it_comes_from_and_is_drawn_again_from_that() {
         assert_eq!(frame(&bench, "demo", &[&["--at", source], others].concat()), text, "{args:?}");
     }
     assert_eq!(frame(&bench, "demo", &["--size", "37x3"]).lines().count(), 3);
+    let view = ["--panel", "events", "--zoom", "2s", "--filter", "user-service-1 is ready", "--scrub"];
+    let text = frame(&bench, "demo", &[&["--size", "160x45", "--at", "1:10"][..], &view].concat());
+    let footer = text.lines().last().expect("a footer");
+    assert!(footer.contains("--scrub --zoom 2s --panel events --filter 'user-service-1 is ready'"), "{footer}");
+    assert!(text.contains("filter: user-service-1 is ready") && text.contains("2 s/column"), "{text}");
 }
 
 #[test]
@@ -69,13 +74,14 @@ fn no_color_is_obeyed_where_colours_are_seen() {
 #[test]
 fn what_cannot_be_shown_is_named() {
     let bench = Bench::new();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["frame", "nope"], "lab runs"),
         (&["frame", "demo", "--at", "9:00"], "9:00.0 since the load began is not within run `demo`"),
         (&["frame", "demo", "--at", "run:500s"], "it goes from"),
         (&["frame", "demo", "--at", "soon"], "1:19.5"),
         (&["frame", "demo", "--size", "0x30"], "1 to 1000"),
         (&["frame", "demo", "--trial", "2"], "1 trial"),
+        (&["frame", "demo", "--zoom", "0s"], "a column is so long"),
     ];
     for (args, said) in cases {
         let ran = bench.run(args);

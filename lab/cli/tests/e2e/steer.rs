@@ -64,15 +64,9 @@ impl<'b> Steered<'b> {
         assert!(answer["why"].as_str().is_some_and(|said| said.contains(why)), "{question}: {answer}");
     }
 
-    /// Waits for an event and returns it. A line that is being written is not looked at yet.
+    /// Waits for an event and returns it.
     fn wait(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let found = || {
-            let run = self.bench.run_dir()?;
-            let text = std::fs::read_to_string(run.join("events.ndjson")).ok()?;
-            let whole = text.get(..=text.rfind('\n')?)?;
-            events(whole).into_iter().find(|event| is(event))
-        };
-        until(PATIENCE, found).unwrap_or_else(|| panic!("no {what}: {}", self.lab.said()))
+        until(PATIENCE, || self.bench.event(&is)).unwrap_or_else(|| panic!("no {what}: {}", self.lab.said()))
     }
 }
 

@@ -143,6 +143,23 @@ impl Trial {
         Some((from, samples.into_iter().chain(phases).max().unwrap_or(from).max(from)))
     }
 
+    /// Changes by hand of the load that began last, newest first. In a lab that is up several loads may follow one another, and what
+    /// was set for one is not in force for the next.
+    pub fn newest_changes(&self) -> impl Iterator<Item = &LoadChange> {
+        let zero = self.load_started.unwrap_or_default();
+        // One that says from when on counts from the load's own beginning, also when it was asked for before that.
+        let of_this = move |(at, change, _): &&(RunTime, LoadChange, String)| change.from_ns.is_some() || *at >= zero;
+        self.changes.iter().rev().filter(of_this).map(|(_, change, _)| change)
+    }
+
+    /// True while load runs whose phases nobody marks, as in a lab that is up: it has begun, and not every generator has sent its last
+    /// sample.
+    pub fn sends_unmarked(&self) -> bool {
+        let marked = self.phases.values().any(|phase| phase.started.is_some());
+        let finished = !self.generators.is_empty() && self.generators.values().all(|generator| generator.finished);
+        self.load_started.is_some() && !marked && !finished
+    }
+
     /// Bytes on the heap, about.
     pub fn heap_bytes(&self) -> usize {
         let cells: usize = self.cells.stretches().iter().map(|s| size_of_val(s) + s.value.heap_bytes()).sum();
@@ -152,7 +169,7 @@ impl Trial {
 
     /// Closes all seconds: no more samples are expected.
     pub(super) fn close(&mut self) {
-        self.cells.stretches_mut().iter_mut().for_each(|s| s.value.close());
+        self.cells.values_mut().for_each(|(_, cell)| cell.close());
     }
 
     pub(super) fn workload(&mut self, name: &str) -> &mut Workload {
@@ -239,24 +256,18 @@ impl Trial {
         let expected = self.expected(sample.from_ns);
         let cores = self.generator_cores;
         let limits: Vec<_> = sample.phases.iter().map(|part| self.limit(part.phase).map(|(_, limit)| limit)).collect();
-        if self.cells.at_mut(from, Span::ZERO).is_none() {
-            self.cells.push(from, to, Cell::default());
-        }
-        if let Some(stretch) = self.cells.at_mut(from, Span::ZERO) {
-            stretch.to = stretch.to.max(to);
-            stretch.value.samples += 1;
-            stretch.value.over = stretch.value.over.max(Span(sample.to_ns.saturating_sub(sample.from_ns)));
-            stretch.value.expected = stretch.value.expected.max(expected);
-            fill(&mut stretch.value, sample, read, &limits, cores);
-        }
+        let cell = self.cells.reaching(from, to);
+        cell.samples += 1;
+        cell.over = cell.over.max(Span(sample.to_ns.saturating_sub(sample.from_ns)));
+        cell.expected = cell.expected.max(expected);
+        fill(cell, sample, read, &limits, cores);
         let newest = self.cells.last().map_or(from, |s| s.from);
         let before = |span: Span| RunTime(newest.0.saturating_sub(span.0));
         let (old, older) = (before(OPEN_FOR), before(CLOSE_BACK));
-        for stretch in self.cells.stretches_mut().iter_mut().rev().skip_while(|s| s.from >= old) {
-            if stretch.from < older {
-                break;
-            }
-            stretch.value.close();
+        for (_, cell) in
+            self.cells.values_mut().rev().skip_while(|(at, _)| *at >= old).take_while(|(at, _)| *at >= older)
+        {
+            cell.close();
         }
     }
 

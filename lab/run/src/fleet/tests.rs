@@ -90,15 +90,15 @@ async fn a_newcomer_that_does_not_answer_hides_no_change_and_is_told_once() {
 }
 
 /// A generator that writes down what it is told.
-struct Fake {
-    address: GeneratorAddress,
+pub(crate) struct Fake {
+    pub(crate) address: GeneratorAddress,
     told: Arc<Mutex<Vec<(String, Value)>>>,
     server: tokio::task::JoinHandle<()>,
 }
 
 impl Fake {
     /// `refuses` says which changes it answers with a refusal.
-    async fn start(name: &str, refuses: fn(&Value) -> bool) -> Self {
+    pub(crate) async fn start(name: &str, refuses: fn(&Value) -> bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -111,7 +111,7 @@ impl Fake {
         Self { address: GeneratorAddress { replica: name.to_owned(), url, token: "t".to_owned().into() }, told, server }
     }
 
-    async fn good(name: &str) -> Self {
+    pub(crate) async fn good(name: &str) -> Self {
         Self::start(name, |_| false).await
     }
 
@@ -120,7 +120,7 @@ impl Fake {
         self.told.lock().expect("the log").clone()
     }
 
-    fn changes(&self) -> Vec<LoadChange> {
+    pub(crate) fn changes(&self) -> Vec<LoadChange> {
         let changes = self.told().into_iter().filter(|(method, _)| method == "PATCH");
         changes.map(|(_, body)| serde_json::from_value(body).expect("a change")).collect()
     }

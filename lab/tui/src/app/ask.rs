@@ -4,9 +4,11 @@ use lab_core::words;
 
 use super::facts::Facts;
 use super::{Action, App, Over};
-use crate::keys::Command;
+use crate::keys::{Command, Keymap};
 use crate::outside::Steer;
 
+/// Why a replica cannot be killed any more.
+pub(super) const GONE: &str = "that replica is gone";
 /// Longest line that is taken, characters.
 const LONGEST: usize = 500;
 
@@ -121,13 +123,16 @@ impl Ask {
     }
 
     /// What it means, a sentence a line.
-    pub fn body(&self) -> Vec<String> {
+    pub fn body(&self, keymap: &Keymap, ascii: bool) -> Vec<String> {
         match self {
             Self::Kill { replicas, chosen } => {
                 let mut lines =
                     vec!["at once and without warning, as a crash would; the trial is then suspect".to_owned()];
                 if replicas.len() > 1 {
-                    lines.push(format!("{} of {}; up and down choose another", chosen + 1, replicas.len()));
+                    let keys = [Command::Up, Command::Down].map(|command| keymap.first(command, ascii));
+                    let keys = keys.into_iter().flatten().collect::<Vec<_>>().join(" ");
+                    let how = if keys.is_empty() { keys } else { format!("; {keys} choose another") };
+                    lines.push(format!("{} of {}{how}", chosen + 1, replicas.len()));
                 }
                 lines
             }
@@ -153,8 +158,8 @@ impl Ask {
 
 impl App {
     pub(super) fn in_ask(&mut self, mut ask: Ask, command: Command, facts: &Facts) -> Vec<Action> {
-        if let (Ask::Kill { replicas, chosen }, Some(by)) = (&mut ask, rows(command)) {
-            *chosen = chosen.saturating_add_signed(by).min(replicas.len().saturating_sub(1));
+        if let (Ask::Kill { replicas, chosen }, Some(by)) = (&mut ask, command.rows()) {
+            *chosen = chosen.saturating_add_signed(by.into()).min(replicas.len().saturating_sub(1));
             self.over = Some(Over::Ask(ask));
             return Vec::new();
         }
@@ -224,21 +229,9 @@ fn gone(ask: &Ask, facts: &Facts) -> Option<&'static str> {
     match ask {
         Ask::Kill { replicas, chosen } => {
             let there = replicas.get(*chosen).is_some_and(|name| facts.replicas.contains(name));
-            missing.or((!there).then_some("that replica is gone"))
+            missing.or((!there).then_some(GONE))
         }
         Ask::SkipPhase(phase) => missing.or((facts.phase.as_ref() != Some(phase)).then_some("that phase is over")),
         Ask::Stop { .. } => missing,
-    }
-}
-
-/// How many rows a command moves, if it moves.
-pub(super) fn rows(command: Command) -> Option<isize> {
-    let page = isize::try_from(super::look_around::PAGE).unwrap_or(1);
-    match command {
-        Command::Up => Some(-1),
-        Command::Down => Some(1),
-        Command::PageUp => Some(-page),
-        Command::PageDown => Some(page),
-        _ => None,
     }
 }

@@ -3,19 +3,25 @@
 use lab_core::model::{Model, Replica, Trial, Workload};
 use lab_core::spec::Shape;
 use lab_core::unit::{RunTime, Span};
+use ratatui::layout::Rect;
 
 use crate::axis::Axis;
 use crate::frame::{self, Instant};
 use crate::keys::Needs;
-use crate::layout::{plot_left, plot_width};
+use crate::layout::{Layout, Tier, plot_width};
 use crate::pane;
-use crate::view::View;
+use crate::scene::Side;
+use crate::view::{Panel, View};
 
 /// Whose run is shown, which decides what leaving means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// It is conducted by the process that shows it.
     Conducted,
+    /// It is a lab that the process that shows it holds: its name.
+    Held(String),
+    /// It is a load without a run, sent by the process that shows it.
+    Load,
     /// It is a lab that somebody else holds: its name.
     Attached(String),
     /// It is recorded.
@@ -23,6 +29,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// What goes on in the process that shows it, and would stop with it.
+    pub fn of_this_process(&self) -> Option<&'static str> {
+        match self {
+            Self::Conducted => Some("the run"),
+            Self::Held(_) => Some("the lab"),
+            Self::Load => Some("the load"),
+            Self::Attached(_) | Self::Recorded => None,
+        }
+    }
+
     /// What becomes of things when the dashboard is left, a sentence a line.
     pub fn on_leaving(&self, up: usize) -> Vec<String> {
         let replicas = lab_core::words::plural(up as u64, "replica");
@@ -30,6 +46,14 @@ impl Source {
             Self::Conducted => vec![
                 "the run goes on, told in sentences, to its end and its report".to_owned(),
                 format!("up now: {replicas}, removed when the run ends"),
+            ],
+            Self::Held(lab) => vec![
+                format!("{lab} stays up with {replicas}, told in sentences"),
+                format!("remove it with: Ctrl-C in this terminal · lab down --name {lab}"),
+            ],
+            Self::Load => vec![
+                "the load goes on, told in sentences, to its end and its summary".to_owned(),
+                "end it with: Ctrl-C in this terminal".to_owned(),
             ],
             Self::Attached(lab) => vec![
                 format!("{lab} stays up with {replicas}"),
@@ -81,8 +105,8 @@ pub struct Facts {
     pub ghost: Option<usize>,
     /// How long a column is.
     pub column: Span,
-    /// First column of the plots on the screen, and the axis on them.
-    pub plot: (u16, Axis),
+    /// Where the plots are on the screen, and the axis on them.
+    pub plot: (Rect, Axis),
     /// Rate that is offered by the newest word, requests a second; None: no load.
     pub rate: Option<f64>,
     /// The load is paused by hand.
@@ -114,24 +138,31 @@ impl Facts {
         let whole = instant.whole;
         let newest = instant.end.max(now);
         let shown = frame::shown_index(instant, view);
-        let trial = shown.and_then(|i| whole.trials.get(i));
+        let (lanes, until) = instant.of_lanes(view.mode);
+        let trial = shown.and_then(|i| lanes.trials.get(i));
         let current = whole.current().filter(|trial| trial.ended.is_none());
         let empty = Trial::default();
         let then = shown.and_then(|i| instant.model.trials.get(i)).unwrap_or(&empty);
         let workload = frame::workload(instant.model, then, view);
         let width = plot_width(given.size.0);
         let second = Axis { zero: RunTime(0), column: Span::from_secs(1), first: 0, width };
-        let axis = |trial| frame::axis(whole, trial, view, width, instant.end, instant.now);
+        let axis = |trial| frame::axis(lanes, trial, view, width, until, instant.now);
         let axis = trial.map_or(second, axis);
+        let area = Rect::new(0, 0, given.size.0, given.size.1);
+        let plots = trial.filter(|_| Tier::of(area) > Tier::Line).map(|trial| {
+            let side = Side { model: lanes, trial, workload: &workload, axis, cells: &[], until };
+            Layout::of(area, &side, view.panel != Panel::Usual).plots()
+        });
+        let plots = plots.unwrap_or_default();
         let table = then.workloads.get(&workload).map(|w| pane::replicas::rows(w, &view.filter));
         Self {
             now,
             newest,
             trials: windows(whole, newest),
             shown,
-            ghost: shown.and_then(|i| frame::ghost_of(whole, i)),
+            ghost: shown.and_then(|i| frame::ghost_of(lanes, i)),
             column: axis.column,
-            plot: (plot_left(given.size.0), axis),
+            plot: (plots, axis),
             rate: current.and_then(|trial| offered(whole, trial)),
             load_paused: current.is_some_and(paused),
             phase: current.and_then(|trial| under_way(trial).map(|(_, name)| name)),
@@ -144,6 +175,11 @@ impl Facts {
             size: given.size,
             lines: given.lines,
         }
+    }
+
+    /// A replay that has come to its end.
+    pub fn played_out(&self) -> bool {
+        self.speed.is_some() && self.now >= self.newest
     }
 
     /// True when leaving leaves nothing behind.
@@ -187,20 +223,24 @@ fn windows(model: &Model, newest: RunTime) -> Vec<Window> {
     model.trials.iter().zip(nexts).map(window).collect()
 }
 
-/// The phase under way: its index and name.
+/// The phase under way: its index and name. One that nobody marked is known by its samples alone, which do not name it.
 fn under_way(trial: &Trial) -> Option<(u32, String)> {
+    if trial.sends_unmarked() {
+        let index = *trial.phases.keys().next_back()?;
+        return Some((index, "under way".to_owned()));
+    }
     let runs = trial.phases.iter().rev().find(|(_, phase)| phase.started.is_some() && phase.ended.is_none());
     runs.map(|(index, phase)| (*index, phase.name.clone()))
 }
 
 /// What is offered: what was set by hand, else what the phase plans all along, else what the newest second had. None when no load runs.
 fn offered(model: &Model, trial: &Trial) -> Option<f64> {
-    trial.load_started?;
+    let zero = trial.load_started?;
     let phase = under_way(trial);
     if phase.is_none() && !trial.phases.is_empty() {
         return None;
     }
-    let by_hand = trial.changes.iter().rev().find_map(|(_, change, _)| change.rate).filter(|rate| *rate >= 0.0);
+    let by_hand = trial.newest_changes().find_map(|change| change.rate).filter(|rate| *rate >= 0.0);
     let planned = || {
         let (index, _) = phase?;
         match model.spec(trial)?.load.as_ref()?.phases.get(index as usize)?.rate {
@@ -209,14 +249,15 @@ fn offered(model: &Model, trial: &Trial) -> Option<f64> {
         }
     };
     let seen = || {
-        let cell = &trial.cells.stretches().iter().rev().find(|s| s.value.complete())?.value;
+        let mut of_this_load = trial.cells.stretches().iter().rev().take_while(|s| s.from >= zero);
+        let cell = &of_this_load.find(|s| s.value.complete())?.value;
         cell.per_second(cell.counts.offered)
     };
     by_hand.or_else(planned).or_else(seen)
 }
 
 fn paused(trial: &Trial) -> bool {
-    trial.changes.iter().rev().find_map(|(_, change, _)| change.pause).unwrap_or(false)
+    trial.newest_changes().find_map(|change| change.pause).unwrap_or(false)
 }
 
 /// Names of the replicas that exist, those of one workload first.
@@ -279,6 +320,36 @@ mod tests {
         };
         assert_eq!(offered_after(250.0, true), (Some(250.0), true));
         assert_eq!(offered_after(-1.0, false), (Some(400.0), false));
+    }
+
+    #[test]
+    fn load_whose_phases_nobody_marks_can_be_steered_and_each_load_is_for_itself() {
+        use lab_core::control::LoadChange;
+        use lab_core::event::{Event, Kind};
+        let mark = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::PhaseStarted { .. } | Kind::PhaseEnded { .. } | Kind::TrialEnded { .. } | Kind::RunEnded { .. }
+            )
+        };
+        let mut events = Scenario::autoscale(3).events();
+        events.retain(|event| !mark(&event.kind));
+        let over = at(&events, 10_000);
+        assert_eq!((over.rate, over.phase), (None, None), "every generator has sent its last sample");
+        let seconds = |s: u64| RunTime(s * 1_000_000_000);
+        events.retain(|event| event.t <= seconds(60));
+        let runs = at(&events, 60);
+        assert!(runs.rate.is_some() && runs.phase.is_some(), "{:?}", runs.missing(Needs::Load));
+        let change = LoadChange { rate: Some(250.0), pause: Some(true), ..LoadChange::default() };
+        let mut then = |s: u64, kind: Kind| {
+            let n = events.last().map_or(1, |event| event.n + 1);
+            events.push(Event { n, t: seconds(s), src: "run".to_owned(), late: Span::ZERO, clock: None, kind });
+            at(&events, s)
+        };
+        let by_hand = then(61, Kind::LoadChanged { change, by: "user".to_owned() });
+        assert_eq!((by_hand.rate, by_hand.load_paused), (Some(250.0), true));
+        let again = then(62, Kind::LoadStarted { at: seconds(62) });
+        assert!(again.rate != Some(250.0) && !again.load_paused, "{:?}", again.rate);
     }
 
     #[test]

@@ -29,8 +29,7 @@ const USEFUL: [&[Command]; 17] = [
 /// What works in a place.
 pub(super) fn hints(keymap: &Keymap, context: Context, view: &View, facts: &Facts, ascii: bool) -> Vec<Hint> {
     if context != Context::Run {
-        let rows = TABLE.iter().filter(|row| row.contexts == [context] && !row.short.is_empty());
-        return rows.filter_map(|row| hint(keymap, &[row.command], row.short, ascii)).collect();
+        return answers(keymap, context, ascii);
     }
     let works = |commands: &&&[Command]| {
         let needs = commands.first().and_then(|command| command.row()).map(|row| row.needs);
@@ -43,15 +42,24 @@ pub(super) fn hints(keymap: &Keymap, context: Context, view: &View, facts: &Fact
     USEFUL.iter().filter(works).filter_map(told).collect()
 }
 
+/// What can be given only in a place that asks something.
+pub(crate) fn answers(keymap: &Keymap, context: Context, ascii: bool) -> Vec<Hint> {
+    let rows = TABLE.iter().filter(|row| row.contexts == [context] && !row.short.is_empty());
+    rows.filter_map(|row| hint(keymap, &[row.command], row.short, ascii)).collect()
+}
+
 /// What a command does now, in a word.
 fn word(command: Command, view: &View, facts: &Facts) -> Option<&'static str> {
     let held = view.mode != Mode::Live;
     Some(match command {
         Command::Pause if held && facts.speed.is_some() => "play",
+        Command::Pause if !held && facts.played_out() => "play again",
         Command::Pause if held => "live",
         Command::Faster => "speed",
         Command::NextTrial if view.ghost => "swap",
-        Command::Quit if !facts.nothing_goes_on() && matches!(facts.source, Source::Attached(_)) => "leave",
+        Command::Quit if !facts.nothing_goes_on() && matches!(facts.source, Source::Held(_) | Source::Attached(_)) => {
+            "leave"
+        }
         command => command.row()?.short,
     })
 }

@@ -2,15 +2,12 @@
 
 use lab_core::unit::{RunTime, Span};
 
-use super::ask::rows;
 use super::facts::Facts;
 use super::{Action, App};
 use crate::axis::Axis;
 use crate::keys::Command;
 use crate::view::{Mode, Panel, View, Zoom};
 
-/// Rows of a page.
-pub(super) const PAGE: u16 = 10;
 /// Columns of a far step of the cursor.
 const FAR: u64 = 10;
 /// Slowest and fastest replay.
@@ -41,7 +38,7 @@ impl App {
             Command::ZoomIn => self.zoom(true, facts),
             Command::ZoomOut => self.zoom(false, facts),
             Command::Fit => self.view.zoom = Zoom::Fit,
-            Command::NextTrial => self.next_trial(facts),
+            Command::NextTrial => return self.next_trial(facts),
             Command::Ghost => {
                 self.view.ghost = !self.view.ghost;
                 self.view.difference &= self.view.ghost;
@@ -55,19 +52,22 @@ impl App {
             Command::Waterfall => self.panel(Panel::Waterfall),
             Command::Replicas => self.panel(Panel::Replicas),
             Command::Back => return self.back(facts),
-            command => self.scroll(rows(command).unwrap_or(0), facts),
+            command => self.scroll(command.rows().unwrap_or(0), facts),
         }
         Vec::new()
     }
 
     fn pause(&mut self, facts: &Facts) -> Vec<Action> {
         match self.view.mode {
+            Mode::Live if facts.played_out() => vec![Action::Seek(RunTime(0))],
             Mode::Live => {
                 self.view.mode = Mode::Paused(facts.now);
                 Vec::new()
             }
             Mode::Paused(at) | Mode::Scrub(at) => {
                 self.view.mode = Mode::Live;
+                // What plays goes on into the next trial, unless two are compared.
+                self.view.trial = self.view.trial.filter(|_| facts.speed.is_none() || self.view.ghost);
                 facts.speed.map(|_| Action::Seek(at)).into_iter().collect()
             }
         }
@@ -116,8 +116,8 @@ impl App {
     }
 
     /// The ghost if there is one, else the next trial, after the last the first. The newest is followed when a newer one begins. A
-    /// held instant goes along: as long after the start of load as before.
-    fn next_trial(&mut self, facts: &Facts) {
+    /// held instant goes along: as long after the start of load as before. A replay that plays goes there and plays on.
+    fn next_trial(&mut self, facts: &Facts) -> Vec<Action> {
         let shown = facts.shown.unwrap_or(0);
         let count = facts.trials.len().max(1);
         let next = facts.ghost.filter(|_| self.view.ghost).unwrap_or((shown + 1) % count);
@@ -129,11 +129,17 @@ impl App {
             let at = u64::try_from((i128::from(new.zero.0) + since).max(0)).unwrap_or(u64::MAX);
             RunTime(at).clamp(new.from.min(new.to), new.to)
         };
-        self.view.mode = match self.view.mode {
-            Mode::Live => Mode::Live,
-            Mode::Paused(at) | Mode::Scrub(at) => Mode::Scrub(moved(at)),
-        };
         self.view.workload = None;
+        match self.view.mode {
+            // Both of a pair are known where it plays: the other one is shown without going anywhere.
+            Mode::Live if facts.speed.is_some() && !self.view.ghost => {
+                self.view.trial = None;
+                return vec![Action::Seek(moved(facts.now))];
+            }
+            Mode::Live => {}
+            Mode::Paused(at) | Mode::Scrub(at) => self.view.mode = Mode::Scrub(moved(at)),
+        }
+        Vec::new()
     }
 
     /// Shows a panel; asked for again, puts it away.
@@ -159,19 +165,20 @@ impl App {
 
     /// Events and logs are counted from their end, so that up is back in time; tables from their top. Only the table that was asked for
     /// has a selected row.
-    fn scroll(&mut self, by: isize, facts: &Facts) {
-        let by16 = i16::try_from(by).unwrap_or(0);
+    fn scroll(&mut self, by: i16, facts: &Facts) {
         let scrolled = |scroll: u16, by: i16, lines: usize| {
             let most = u16::try_from(lines.saturating_sub(1)).unwrap_or(u16::MAX);
             scroll.min(most).saturating_add_signed(by).min(most)
         };
         let view = &mut self.view;
         match view.panel {
-            Panel::Events | Panel::Logs => view.scroll = scrolled(view.scroll, -by16, facts.lines),
-            Panel::Usual | Panel::Waterfall => view.scroll = scrolled(view.scroll, by16, facts.rows.len()),
+            Panel::Events | Panel::Logs => view.scroll = scrolled(view.scroll, -by, facts.lines),
+            Panel::Usual | Panel::Waterfall => view.scroll = scrolled(view.scroll, by, facts.rows.len()),
             Panel::Replicas => {
                 let most = facts.rows.len().saturating_sub(1);
-                view.selected = view.selected.min(most).saturating_add_signed(by).min(most);
+                let at = view.selected_of(facts.rows.iter().map(String::as_str));
+                view.selected = at.saturating_add_signed(by.into()).min(most);
+                view.chosen = facts.rows.get(view.selected).cloned().unwrap_or_default();
             }
         }
     }

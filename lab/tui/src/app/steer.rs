@@ -42,9 +42,12 @@ impl App {
             Command::SkipPhase => self.over = facts.phase.clone().map(|phase| Over::Ask(Ask::SkipPhase(phase))),
             Command::Kill => {
                 let replicas = facts.replicas.clone();
-                let row = facts.rows.get(self.view.selected).filter(|_| self.view.panel == Panel::Replicas);
-                let chosen = replicas.iter().position(|name| Some(name) == row).unwrap_or(0);
-                self.over = Some(Over::Ask(Ask::Kill { replicas, chosen }));
+                let at = self.view.selected_of(facts.rows.iter().map(String::as_str));
+                let row = facts.rows.get(at).filter(|_| self.view.panel == Panel::Replicas);
+                match row.map_or(Some(0), |row| replicas.iter().position(|name| name == row)) {
+                    Some(chosen) => self.over = Some(Over::Ask(Ask::Kill { replicas, chosen })),
+                    None => self.say(super::ask::GONE),
+                }
             }
             Command::Stop => self.over = Some(Over::Ask(stop(&facts.source))),
             _ => return None,
@@ -75,9 +78,13 @@ fn stepped(rate: f64, up: bool) -> f64 {
 
 fn stop(source: &Source) -> Ask {
     match source {
-        Source::Attached(lab) => Ask::Stop {
+        Source::Held(lab) | Source::Attached(lab) => Ask::Stop {
             title: format!("take {lab} down?"),
             body: "its services drain and end, and what was made for them is removed".to_owned(),
+        },
+        Source::Load => Ask::Stop {
+            title: "stop the load?".to_owned(),
+            body: "what is in flight is awaited, then the summary is written".to_owned(),
         },
         Source::Conducted | Source::Recorded => Ask::Stop {
             title: "stop the run?".to_owned(),

@@ -22,7 +22,7 @@ fn facts() -> Facts {
         shown: Some(1),
         ghost: Some(0),
         column: Span::from_secs(2),
-        plot: (16, Axis { zero: RunTime(0), column: Span::from_secs(2), first: -2, width: 80 }),
+        plot: (Rect::new(16, 3, 80, 20), Axis { zero: RunTime(0), column: Span::from_secs(2), first: -2, width: 80 }),
         rate: Some(400.0),
         load_paused: false,
         phase: Some("step".to_owned()),
@@ -99,13 +99,18 @@ fn modes_change_as_keys_say() {
 
 #[test]
 fn a_click_puts_the_cursor_where_the_column_is_and_the_wheel_turns_lines() {
-    let facts = Facts { plot: (16, Axis { zero: seconds(210), ..facts().plot.1 }), ..facts() };
+    let facts = Facts { plot: (Rect::new(16, 3, 80, 20), Axis { zero: seconds(210), ..facts().plot.1 }), ..facts() };
     let mut app = app();
-    assert_eq!(app.click(15, &facts), [], "left of the plots");
-    assert_eq!(app.click(96, &facts), [], "right of them");
+    for (x, y) in [(15, 10), (96, 10), (28, 2), (28, 23)] {
+        assert_eq!(app.click(x, y, &facts), [], "{x}, {y} is outside of the plots");
+    }
     assert_eq!(app.view.mode, Mode::Live);
-    assert_eq!(app.click(18 + 10, &facts), [Action::Redraw]);
-    assert_eq!(app.view.mode, Mode::Scrub(seconds(210 + 22)), "the end of the tenth column after load began");
+    for y in [3, 22] {
+        assert_eq!(app.click(18 + 10, y, &facts), [Action::Redraw]);
+        let Mode::Scrub(at) = app.view.mode else { panic!("{:?}", app.view.mode) };
+        assert_eq!(facts.plot.1.column_of(at), Some(2 + 10), "the cursor stands where it was clicked");
+        assert_eq!(at, RunTime(seconds(210 + 22).0 - 1), "at the end of the column");
+    }
     press(&mut app, "e", &facts);
     app.wheel(true, &facts);
     assert_eq!(app.view.scroll, 1);
@@ -128,7 +133,14 @@ fn a_replay_goes_on_from_the_instant_that_is_shown() {
     for (keys, actions) in table {
         assert_eq!(press(&mut app(), keys, &replay()), actions, "{keys}");
     }
+    let compared = Facts { shown: Some(0), ghost: Some(1), now: seconds(250), ..replay() };
     let mut app = app();
+    let there = [Action::Seek(seconds(50))];
+    assert_eq!(press(&mut app, "tab", &replay()), there, "as long after the start of load");
+    assert_eq!((app.view.mode, app.view.trial), (Mode::Live, None), "it plays on into what follows");
+    assert_eq!(press(&mut app, "g tab", &compared), []);
+    assert_eq!((app.view.mode, app.view.trial), (Mode::Live, Some(1)), "the other of the two");
+    let mut app = self::app();
     press(&mut app, "right right", &Facts { now: seconds(298), ..replay() });
     assert_eq!(app.view.mode, Mode::Scrub(seconds(300)), "the end of the recording is the last instant");
 }
@@ -152,9 +164,12 @@ fn what_is_looked_at_changes_as_keys_say() {
         ("e up up down", view(|v| (v.panel, v.scroll) = (Panel::Events, 1))),
         ("e pgup pgup pgup pgup pgup pgup", view(|v| (v.panel, v.scroll) = (Panel::Events, 49))),
         ("e down", view(|v| v.panel = Panel::Events)),
-        ("t down down down down", view(|v| (v.panel, v.selected) = (Panel::Replicas, 2))),
+        (
+            "t down down down down",
+            view(|v| (v.panel, v.selected, v.chosen) = (Panel::Replicas, 2, "user-service-0".to_owned())),
+        ),
         ("down down down down up", view(|v| v.scroll = 1)),
-        ("t down up up", view(|v| v.panel = Panel::Replicas)),
+        ("t down up up", view(|v| (v.panel, v.chosen) = (Panel::Replicas, "user-service-2".to_owned()))),
         ("g", view(|v| v.ghost = true)),
         ("d", view(|v| (v.ghost, v.difference) = (true, true))),
         ("d g", view(|_| ())),
@@ -207,7 +222,7 @@ fn the_run_is_steered_as_keys_say() {
         ("t x y", vec![kill("user-service-2")]),
         ("t x up y", vec![kill("user-service-1")]),
         ("t down x y", vec![kill("user-service-1")]),
-        ("t down down x y", vec![kill("user-service-1")]),
+        ("t down down x y", vec![]),
         ("x down down down up y", vec![kill("user-service-1")]),
         ("x esc y", vec![]),
         ("S", vec![]),
@@ -217,10 +232,25 @@ fn the_run_is_steered_as_keys_say() {
         ("n space enter", vec![]),
         ("s", vec![Action::Still]),
         ("o", vec![Action::Report]),
-        ("ctrl-z", vec![Action::Suspend]),
+        ("ctrl-z", vec![]),
     ];
     for (keys, actions) in table {
         assert_eq!(press(&mut app(), keys, &facts()), actions, "{keys}");
+    }
+}
+
+#[test]
+fn only_what_conducts_nothing_is_suspended() {
+    let mut conducting = app();
+    assert_eq!(press(&mut conducting, "ctrl-z", &facts()), []);
+    assert_eq!(conducting.message(), Some("suspending would stop the run as well; leave with q and it goes on"));
+    for (source, what) in [(Source::Held("lab".to_owned()), "the lab"), (Source::Load, "the load")] {
+        press(&mut conducting, "ctrl-z", &Facts { source, ..facts() });
+        assert!(conducting.message().is_some_and(|said| said.contains(what)), "{what}");
+    }
+    let attached = Facts { source: Source::Attached("lab".to_owned()), ..facts() };
+    for facts in [attached, replay(), Facts { ended: true, ..facts() }] {
+        assert_eq!(press(&mut app(), "ctrl-z", &facts), [Action::Suspend], "{:?}", facts.source);
     }
 }
 
@@ -238,16 +268,59 @@ fn leaving_asks_while_something_goes_on_and_says_what() {
         assert_eq!(press(&mut app(), keys, &facts()), actions, "{keys}");
     }
     assert_eq!(press(&mut app(), "q", &Facts { ended: true, ..facts() }), [Action::Leave(Leave::Quit)]);
-    let attached = Facts { source: Source::Attached("lab".to_owned()), ..facts() };
-    let mut app = app();
-    press(&mut app, "q", &attached);
+    let keys = ["q leave", "S stop", "esc stay"];
+    let lab = || "lab".to_owned();
+    let table: [(Source, &[&str]); 4] = [
+        (Source::Conducted, &["the run goes on", "report", "2 replicas, removed"]),
+        (Source::Held(lab()), &["lab stays up with 2 replicas", "Ctrl-C", "lab down --name lab"]),
+        (Source::Load, &["the load goes on", "its summary", "Ctrl-C"]),
+        (Source::Attached(lab()), &["lab stays up with 2 replicas", "lab down --name lab"]),
+    ];
+    for (source, parts) in table {
+        let facts = Facts { source, ..facts() };
+        let text = over(&mut app(), "q", &facts);
+        for part in parts.iter().chain(&keys) {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(facts.source == Source::Conducted || !text.contains("the run"), "{text}");
+    }
+}
+
+#[test]
+fn stopping_says_what_is_stopped() {
+    let lab = || "lab".to_owned();
+    let table = [
+        (Source::Conducted, "stop the run?"),
+        (Source::Held(lab()), "take lab down?"),
+        (Source::Load, "stop the load?"),
+        (Source::Attached(lab()), "take lab down?"),
+    ];
+    for (source, title) in table {
+        let text = over(&mut app(), "S", &Facts { source, ..facts() });
+        assert!(text.contains(title), "{title}\n{text}");
+    }
+}
+
+#[test]
+fn a_question_names_the_keys_that_are_bound() {
+    let bound = |up: &[&str], down: &[&str]| {
+        let owned = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
+        let keys = [("up".to_owned(), owned(up)), ("down".to_owned(), owned(down))].into();
+        App::new(Keymap::with(&keys).expect("a map"), Look::default())
+    };
+    assert!(over(&mut app(), "x", &facts()).contains("1 of 2; ↑ ↓ choose another"));
+    assert!(over(&mut bound(&["u"], &["j"]), "x", &facts()).contains("1 of 2; u j choose another"));
+    let text = over(&mut bound(&[], &[]), "x", &facts());
+    assert!(text.contains("1 of 2") && !text.contains("choose"), "{text}");
+}
+
+/// What stands over an empty screen after keys.
+fn over(app: &mut App, keys: &str, facts: &Facts) -> String {
+    press(app, keys, facts);
     let area = Rect::new(0, 0, 100, 30);
     let mut buf = Buffer::empty(area);
-    app.draw_over(&attached, area, &mut buf);
-    let text = crate::frame::dump::text(&buf);
-    for part in ["lab stays up with 2 replicas", "lab down --name lab", "q leave", "S stop", "esc stay"] {
-        assert!(text.contains(part), "{part}\n{text}");
-    }
+    app.draw_over(facts, area, &mut buf);
+    crate::frame::dump::text(&buf)
 }
 
 #[test]
@@ -276,6 +349,21 @@ fn what_cannot_be_done_says_why() {
 }
 
 #[test]
+fn the_selected_replica_stays_when_rows_change_places() {
+    let mut app = app();
+    press(&mut app, "t down", &facts());
+    let mut turned = facts();
+    turned.rows.reverse();
+    assert_eq!(press(&mut app, "x y", &turned), [Action::Steer(Steer::Kill("user-service-1".to_owned()))]);
+    assert_eq!(app.view.selected_of(turned.rows.iter().map(String::as_str)), 1);
+    turned.rows.rotate_left(1);
+    assert_eq!(app.view.selected_of(turned.rows.iter().map(String::as_str)), 0);
+    press(&mut app, "down down x", &facts());
+    assert_eq!(app.message(), Some("that replica is gone"), "no other one is offered instead");
+    assert_eq!(app.context(), Context::Run);
+}
+
+#[test]
 fn an_answer_that_came_too_late_does_nothing() {
     let mut app = app();
     press(&mut app, "x", &facts());
@@ -300,13 +388,13 @@ fn what_was_asked_is_believed_until_the_run_says_what_it_offers() {
 #[test]
 fn pasted_text_goes_into_a_line_and_nowhere_else() {
     let mut app = app();
-    assert_eq!(app.paste("qyS", &facts()), []);
+    assert_eq!(app.paste("qyS"), []);
     assert_eq!(app.context(), Context::Run);
     press(&mut app, "n", &facts());
-    app.paste("a\u{1b}[31m\nb\u{7}\u{9b}", &facts());
+    app.paste("a\u{1b}[31m\nb\u{7}\u{9b}");
     assert_eq!(press(&mut app, "enter", &facts()), [Action::Steer(Steer::Note("a[31m b".to_owned()))]);
     press(&mut app, "n", &facts());
-    app.paste(&"x".repeat(10_000), &facts());
+    app.paste(&"x".repeat(10_000));
     let actions = press(&mut app, "enter", &facts());
     assert_eq!(actions, [Action::Steer(Steer::Note("x".repeat(500)))]);
 }
@@ -351,13 +439,15 @@ fn any_key() -> impl Strategy<Value = Chord> {
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {
-    let parts = (0..6usize, any::<u64>(), any::<u64>(), any::<(bool, bool, bool)>(), 0..3usize, (0..200u16, 0..60u16));
+    let parts = (0..6usize, any::<u64>(), any::<u64>(), any::<(bool, bool, bool)>(), 0..5usize, (0..200u16, 0..60u16));
     parts.prop_map(|(trials, now, newest, (steerable, ended, paused), source, size)| {
         let window = |i: usize| {
             let at = |k: u64| RunTime(newest.wrapping_mul(i as u64 + k));
             Window { from: at(1), zero: at(2), to: at(3) }
         };
-        let sources = [Source::Conducted, Source::Attached("lab".to_owned()), Source::Recorded];
+        let lab = || "lab".to_owned();
+        let (held, attached) = (Source::Held(lab()), Source::Attached(lab()));
+        let sources = [Source::Conducted, attached, Source::Recorded, held, Source::Load];
         Facts {
             now: RunTime(now),
             newest: RunTime(newest),
@@ -365,7 +455,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             shown: trials.checked_sub(1),
             ghost: (trials > 1).then_some(0),
             column: Span(now % 7_200_000_000_000),
-            plot: (16, Axis { zero: RunTime(0), column: Span(now % 7_200_000_000_000), first: -2, width: 80 }),
+            plot: (
+                Rect::new(16, 3, 80, 20),
+                Axis { zero: RunTime(0), column: Span(now % 7_200_000_000_000), first: -2, width: 80 },
+            ),
             rate: (now % 3 > 0).then_some(now as f64),
             load_paused: paused,
             phase: ended.then(|| "step".to_owned()),

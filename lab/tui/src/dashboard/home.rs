@@ -56,10 +56,21 @@ pub fn home_loop(provider: Provider, settings: HomeSettings) -> Result<HomeLeft,
 /// # Errors
 /// The screen is lost.
 pub fn home_loop_on(
-    mut provider: Provider,
+    provider: Provider,
     settings: HomeSettings,
     screen: &mut impl Screen,
 ) -> Result<HomeLeft, TuiError> {
+    match show(provider, settings, screen) {
+        // A terminal that is gone fails before its signal is seen.
+        Err(TuiError::Terminal(error)) => match screen.wait(Duration::ZERO) {
+            Ok(Some(Heard::Signal(signal))) => Ok(HomeLeft::Signal(signal)),
+            _ => Err(error.into()),
+        },
+        left => left,
+    }
+}
+
+fn show(mut provider: Provider, settings: HomeSettings, screen: &mut impl Screen) -> Result<HomeLeft, TuiError> {
     let mut home = Home::new(settings.keymap, settings.look);
     if let Some(message) = settings.message {
         home.say(message);
@@ -86,6 +97,7 @@ pub fn home_loop_on(
                 home.paste(&text);
                 None
             }
+            Some(Heard::Stopped) => Some(HomeAction::Suspend),
             Some(Heard::Resized | Heard::Continued) => {
                 pace.soil(Dirty::Now);
                 None
@@ -96,7 +108,10 @@ pub fn home_loop_on(
         };
         match action {
             None => {}
-            Some(HomeAction::Suspend) => screen.suspend()?,
+            Some(HomeAction::Suspend) => {
+                screen.suspend()?;
+                pace.soil(Dirty::Now);
+            }
             Some(HomeAction::Refresh) => {
                 let now = provider();
                 seen = screen.now();

@@ -6,8 +6,9 @@ use lab_core::unit::Span;
 
 use super::pace::{Dirty, Pace, SILENCE};
 use super::state::State;
-use super::{Dashboard, Left, TuiError, title};
+use super::{Dashboard, Left, TuiError};
 use crate::app::{Action, Leave};
+use crate::keys::Context;
 use crate::outside::{Said, Steer};
 use crate::terminal::{Heard, Marks, Screen};
 use crate::view::{Mode, Panel};
@@ -112,22 +113,20 @@ impl<S: Screen> Loop<'_, S> {
                 let facts = self.state.facts()?;
                 self.state.app.key(key, &facts)
             }
-            Heard::Paste(text) => {
-                let facts = self.state.facts()?;
-                self.state.app.paste(&text, &facts)
-            }
+            Heard::Paste(text) => self.state.app.paste(&text),
             Heard::Wheel { up } => {
                 let facts = self.state.facts()?;
                 self.state.app.wheel(up, &facts)
             }
-            Heard::Click { x } => {
+            Heard::Click { x, y } => {
                 let facts = self.state.facts()?;
-                self.state.app.click(x, &facts)
+                self.state.app.click(x, y, &facts)
             }
             Heard::Resized => {
                 self.state.size = self.screen.size()?;
                 vec![Action::Redraw]
             }
+            Heard::Stopped => vec![Action::Suspend],
             Heard::Continued => {
                 self.played = self.screen.now();
                 self.state.size = self.screen.size()?;
@@ -167,14 +166,10 @@ impl<S: Screen> Loop<'_, S> {
                 self.screen.suspend()?;
                 self.back()?;
             }
-            Action::Report => {
-                let (outside, mut said) = (&mut self.state.outside, Ok(()));
-                self.screen.lend(&mut || said = outside.report())?;
-                if let Err(why) = said {
-                    self.state.app.say(why);
-                }
-                self.back()?;
-            }
+            Action::Report => match self.state.outside.no_report() {
+                Some(why) => self.state.app.say(why),
+                None => self.show_report()?,
+            },
             Action::Seek(at) => {
                 if let Some(player) = &mut self.state.player {
                     player.at = at.min(self.state.timeline.end());
@@ -188,6 +183,15 @@ impl<S: Screen> Loop<'_, S> {
         }
         self.pace.soil(Dirty::Now);
         Ok(None)
+    }
+
+    fn show_report(&mut self) -> Result<(), TuiError> {
+        let (outside, mut said) = (&mut self.state.outside, Ok(()));
+        self.screen.lend(&mut || said = outside.report())?;
+        if let Err(why) = said {
+            self.state.app.say(why);
+        }
+        self.back()
     }
 
     /// The terminal was somebody else's for a while, in which nothing was played.
@@ -233,7 +237,8 @@ impl<S: Screen> Loop<'_, S> {
         let quiet = now.saturating_sub(self.came);
         let told = player.is_none() && !timeline.over() && quiet >= SILENCE;
         let told = Span::from_secs(if told { quiet.as_secs() } else { 0 });
-        let seen = new || told != std::mem::replace(silent, told);
+        let was = std::mem::replace(silent, told);
+        let seen = new || told != was;
         if seen && !matches!(app.view.mode, Mode::Paused(_)) {
             self.pace.soil(Dirty::Soon);
         }
@@ -253,17 +258,18 @@ impl<S: Screen> Loop<'_, S> {
 
     fn draw(&mut self) -> Result<(), TuiError> {
         if self.state.settings.marks != Marks::default() {
-            let newest = self.state.timeline.newest();
-            let (title, progress) = (title::title(newest), title::progress(newest, self.state.timeline.end()));
+            let (title, progress) = self.state.beside()?;
             self.screen.mark(&title, progress)?;
         }
         let frame = self.state.frame()?;
         Ok(self.screen.draw(&frame)?)
     }
 
-    /// When it leaves by itself.
+    /// When it leaves by itself: not while somebody looks closely.
     fn deadline(&self) -> Option<Duration> {
-        self.state.settings.leave_after.filter(|_| self.reported).map(|after| self.touched + after)
+        let State { app, settings, .. } = &self.state;
+        let idle = app.view.mode == Mode::Live && app.context() == Context::Run;
+        settings.leave_after.filter(|_| self.reported && idle).map(|after| self.touched + after)
     }
 
     fn deserted(&self, now: Duration) -> bool {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use lab_core::event::Event;
 use lab_core::fixture::Scenario;
+use lab_core::unit::Span;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -18,7 +19,7 @@ use crate::outside::{Said, Steer, Still};
 use crate::pane::{Extras, Logs};
 use crate::terminal::{Heard, Progress, show};
 use crate::timeline::{History, MemoryHistory, Place};
-use crate::view::{Mode, View};
+use crate::view::{Panel, View, Zoom};
 
 /// What happens at an instant.
 enum Do {
@@ -35,6 +36,7 @@ struct Stage {
     now: Duration,
     frames: Vec<(Duration, Buffer)>,
     given_back: Vec<&'static str>,
+    marked: Vec<(String, Progress)>,
 }
 
 impl Stage {
@@ -42,7 +44,15 @@ impl Stage {
         let Ok(terminal) = Terminal::new(TestBackend::new(160, 45));
         let script = script.into_iter().map(|(ms, what)| (Duration::from_millis(ms), what)).collect();
         let history = history.clone();
-        Self { terminal, script, history, now: Duration::ZERO, frames: Vec::new(), given_back: Vec::new() }
+        Self {
+            terminal,
+            script,
+            history,
+            now: Duration::ZERO,
+            frames: Vec::new(),
+            given_back: Vec::new(),
+            marked: Vec::new(),
+        }
     }
 
     fn drawn(&self) -> Vec<u64> {
@@ -67,7 +77,8 @@ impl Screen for Stage {
         Ok(())
     }
 
-    fn mark(&mut self, _: &str, _: Progress) -> io::Result<()> {
+    fn mark(&mut self, title: &str, progress: Progress) -> io::Result<()> {
+        self.marked.push((title.to_owned(), progress));
         Ok(())
     }
 
@@ -111,6 +122,7 @@ struct Reached {
     steered: Vec<Steer>,
     kept: Vec<Still>,
     says: Vec<Said>,
+    no_report: bool,
 }
 
 #[derive(Clone, Default)]
@@ -137,13 +149,26 @@ impl Outside for World {
         false
     }
 
+    fn no_report(&self) -> Option<String> {
+        self.0.lock().expect("alone").no_report.then(|| "there is no report yet".to_owned())
+    }
+
     fn report(&mut self) -> Result<(), String> {
-        Err("there is no report yet".to_owned())
+        Err("the pager cannot be started".to_owned())
     }
 }
 
 fn key(c: char) -> Do {
     code(KeyCode::Char(c))
+}
+
+/// A key, with tab and enter by their characters.
+fn typed(c: char) -> Do {
+    match c {
+        '\t' => code(KeyCode::Tab),
+        '\n' => code(KeyCode::Enter),
+        c => key(c),
+    }
 }
 
 fn code(code: KeyCode) -> Do {
@@ -250,28 +275,146 @@ fn a_paused_frame_stays_and_the_newest_comes_back() {
     assert!(stage.drawn().contains(&4_000));
 }
 
+/// The frame that the journal gives, live at the instant of a still.
+fn drawn_again(still: &Still, events: Vec<Event>, view: View) -> String {
+    let mut whole = Timeline::new(Box::new(MemoryHistory::new(events)));
+    while whole.read(usize::MAX).expect("memory") {}
+    let known = whole.at(still.at).expect("memory");
+    let instant = Instant { whole: known.model, model: known.model, now: still.at, end: still.at };
+    let extras = Extras { news: known.news, ..Extras::still() };
+    let mut columns = crate::columns::Columns::default();
+    dump::ansi(&frame(&instant, &view, still.size, Look::default(), &extras, &mut columns))
+}
+
 #[test]
 fn a_still_is_the_frame_that_the_journal_gives() {
     let history = MemoryHistory::new(half());
     let world = World::default();
-    let script = vec![(1_000, key('s')), (1_500, code(KeyCode::Left)), (1_600, key('s')), (2_000, end())];
+    let keys =
+        [key('s'), key(' '), key('s'), code(KeyCode::Left), key('e'), code(KeyCode::Up), key('s'), key('l'), key('s')];
+    let mut script: Vec<(u64, Do)> = keys.into_iter().zip(0..).map(|(key, i)| (1_000 + 10 * i, key)).collect();
+    script.push((2_000, end()));
     let mut stage = Stage::new(&history, script);
     play(&mut stage, &world, conducted());
     let kept = &world.0.lock().expect("alone").kept;
-    assert_eq!(kept.len(), 2);
-    for (still, scrubbed) in kept.iter().zip([false, true]) {
-        let mut whole = Timeline::new(Box::new(MemoryHistory::new(half())));
-        while whole.read(usize::MAX).expect("memory") {}
-        let end = whole.end();
-        let known = whole.at(still.at).expect("memory");
-        let view = View { mode: if scrubbed { Mode::Scrub(still.at) } else { Mode::Live }, ..View::default() };
-        let instant = Instant { whole: known.whole, model: known.model, now: still.at, end };
-        let mut columns = crate::columns::Columns::default();
-        let buf = frame(&instant, &view, still.size, Look::default(), &Extras::still(), &mut columns);
-        assert_eq!(still.text, dump::text(&buf));
-        assert_eq!(still.ansi, dump::ansi(&buf));
+    let panels = [Panel::Usual, Panel::Usual, Panel::Events, Panel::Usual];
+    assert_eq!(kept.len(), panels.len());
+    for (still, panel) in kept.iter().zip(panels) {
+        assert_eq!(still.ansi, drawn_again(still, events(), View { panel, ..View::default() }));
+        assert!(!still.text.contains("events · 0"), "{}", still.text);
     }
-    assert!(kept[1].at < kept[0].at);
+    assert!(kept[2].text.contains("--panel events") && kept[2].at < kept[1].at, "{}", kept[2].text);
+}
+
+#[test]
+fn a_still_keeps_what_is_looked_at_and_names_it() {
+    let events = Scenario::matrix(3, 2).events();
+    let history = MemoryHistory::new(events.clone());
+    let world = World::default();
+    let mut script: Vec<(u64, Do)> = "\te/up\n]ds".chars().zip(0..).map(|(c, i)| (1_000 + 10 * i, typed(c))).collect();
+    script.push((2_000, end()));
+    let mut stage = Stage::new(&history, script);
+    play(&mut stage, &world, Settings::default());
+    let kept = &world.0.lock().expect("alone").kept;
+    let text = &kept[0].text;
+    let source = text.lines().last().expect("a footer");
+    for flag in ["--trial 1", "--zoom ", "--difference", "--panel events", "--filter up"] {
+        assert!(source.contains(flag), "{flag}: {source}");
+    }
+    let seconds =
+        source.split("--zoom ").nth(1).and_then(|rest| rest.split('s').next()?.parse().ok()).expect("seconds");
+    let view = View {
+        trial: Some(0),
+        zoom: Zoom::Column(Span::from_secs(seconds)),
+        ghost: true,
+        difference: true,
+        panel: Panel::Events,
+        filter: "up".to_owned(),
+        ..View::default()
+    };
+    assert_eq!(kept[0].ansi, drawn_again(&kept[0], events, view));
+}
+
+#[test]
+fn a_scrolled_list_stands_still_while_lines_come_and_goes_no_further_than_its_first() {
+    let history = MemoryHistory::new(half());
+    let mut script = vec![(1_000, key('e'))];
+    script.extend((0..9).map(|i| (1_100 + i, code(KeyCode::PageUp))));
+    script.push((1_500, code(KeyCode::Down)));
+    script.push((2_000, Do::Come(events()[events().len() / 2..].to_vec())));
+    script.push((8_000, end()));
+    let mut stage = Stage::new(&history, script);
+    play(&mut stage, &World::default(), conducted());
+    let list = |frame: &Buffer| {
+        let text = dump::text(frame);
+        let rows: Vec<String> =
+            text.lines().skip_while(|row| !row.starts_with("events ·")).map(str::to_owned).collect();
+        rows[1..rows.len() - 1].to_vec()
+    };
+    let before: Vec<&Buffer> = stage.frames.iter().filter(|(at, _)| at.as_millis() < 2_000).map(|(_, f)| f).collect();
+    let (first, scrolled) = (list(before[before.len() - 2]), list(before[before.len() - 1]));
+    assert_eq!(first[1..], scrolled[..scrolled.len() - 1], "one row down is one row down");
+    assert_eq!(list(stage.last()), scrolled);
+    assert_ne!(dump::text(stage.last()), dump::text(before[before.len() - 1]), "more came");
+}
+
+#[test]
+fn a_replay_that_is_over_says_so_and_can_be_played_again() {
+    let all = events();
+    let end_of_run = all.last().expect("events").arrived();
+    let history = MemoryHistory::new(all);
+    let replay = Some(Replay { from: RunTime(end_of_run.0 - 5_000_000_000), speed: 1.0 });
+    let script = vec![(8_000, key(' ')), (9_000, end())];
+    let mut stage = Stage::new(&history, script);
+    play(&mut stage, &World::default(), Settings { replay, ..Settings::default() });
+    let texts: Vec<(u128, String)> = stage.frames.iter().map(|(at, f)| (at.as_millis(), dump::text(f))).collect();
+    let over = texts.iter().rev().find(|(at, _)| *at < 8_000).expect("frames");
+    assert!(!over.1.contains("REPLAY") && over.1.contains("play again"), "{}", over.1);
+    let again = texts.iter().find(|(at, _)| *at >= 8_000).expect("frames");
+    assert!(again.1.contains("REPLAY 1x") && !again.1.contains("PAUSED"), "{}", again.1);
+}
+
+#[test]
+fn pausing_a_replay_holds_it_where_it_is() {
+    let history = MemoryHistory::new(events());
+    let from = RunTime(60_000_000_000);
+    let script = (0..20).map(|i| (1_000 + 100 * i, key(' '))).chain([(4_000, key('s')), (4_001, end())]);
+    let mut stage = Stage::new(&history, script.collect());
+    let world = World::default();
+    play(&mut stage, &world, Settings { replay: Some(Replay { from, speed: 1.0 }), ..Settings::default() });
+    let at = world.0.lock().expect("alone").kept[0].at;
+    // 1 s, then 10 times 100 ms, then 1.1 s; events come a few a second.
+    let played = at.since(from).as_secs_f64();
+    assert!((2.5..=3.11).contains(&played), "{played}");
+}
+
+#[test]
+fn what_stands_beside_a_replay_is_where_it_plays() {
+    let history = MemoryHistory::new(events());
+    let mut stage = Stage::new(&history, vec![(3_000, end())]);
+    let marks = Marks { title: true, progress: true, mouse: false };
+    let replay = Some(Replay { from: RunTime(60_000_000_000), speed: 1.0 });
+    play(&mut stage, &World::default(), Settings { replay, marks, ..Settings::default() });
+    let (title, progress) = stage.marked.last().expect("a title").clone();
+    assert!(title.starts_with("p99 ") && matches!(progress, Progress::Percent(10..90)), "{title} {progress:?}");
+}
+
+#[test]
+fn it_does_not_leave_while_somebody_looks_closely() {
+    let over = Settings { leave_after: Some(Duration::from_secs(30)), ..conducted() };
+    for looks in [code(KeyCode::Left), key('?')] {
+        let world = World::default();
+        world.0.lock().expect("alone").says.push(Said::Over("the report is written".to_owned()));
+        let back = if matches!(&looks, Do::Hear(Heard::Key(k)) if k.code == KeyCode::Left) {
+            key(' ')
+        } else {
+            code(KeyCode::Esc)
+        };
+        let history = MemoryHistory::new(events());
+        let mut stage = Stage::new(&history, vec![(20_000, looks), (100_000, back), (999_999, end())]);
+        assert_eq!(play(&mut stage, &world, over.clone()), Left::Over);
+        assert_eq!(stage.now, Duration::from_secs(130));
+    }
 }
 
 #[test]
@@ -293,7 +436,7 @@ fn leaving_tells_what_becomes_of_the_run() {
     let history = MemoryHistory::new(events());
     let world = World::default();
     world.0.lock().expect("alone").says.push(Said::Over("the report is written".to_owned()));
-    let mut stage = Stage::new(&history, vec![(20_000, code(KeyCode::Left)), (999_999, end())]);
+    let mut stage = Stage::new(&history, vec![(20_000, code(KeyCode::F(9))), (999_999, end())]);
     assert_eq!(play(&mut stage, &world, over.clone()), Left::Over);
     assert_eq!(stage.now, Duration::from_secs(50), "a key begins the time anew");
     let mut stage = Stage::new(&history, vec![(1_000, key('q')), (999_999, end())]);
@@ -318,6 +461,11 @@ fn the_terminal_is_lent_and_what_went_wrong_is_said() {
     let mut stage = Stage::new(&history, vec![(1_000, suspend), (2_000, key('o')), (3_000, end())]);
     play(&mut stage, &World::default(), Settings::default());
     assert_eq!(stage.given_back, ["shell", "child"]);
+    assert!(dump::text(stage.last()).contains("the pager cannot be started"), "{}", dump::text(stage.last()));
+    let (world, mut stage) = (World::default(), Stage::new(&history, vec![(100, key('o')), (200, end())]));
+    world.0.lock().expect("alone").no_report = true;
+    play(&mut stage, &world, conducted());
+    assert!(stage.given_back.is_empty(), "nothing to be shown: the terminal is kept");
     assert!(dump::text(stage.last()).contains("there is no report yet"), "{}", dump::text(stage.last()));
 }
 

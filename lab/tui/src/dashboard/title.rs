@@ -6,20 +6,25 @@ use lab_core::unit::RunTime;
 use lab_core::words;
 
 use crate::frame::{planned, zero};
+use crate::look::Look;
+use crate::pane::strip;
+use crate::scene::newest_second;
 use crate::terminal::Progress;
 
 /// `p99 412 ms · 7/10 ready · autoscale-users`, as much of it as is known.
-pub(super) fn title(model: &Model) -> String {
+pub(super) fn title(model: &Model, look: Look) -> String {
     let trial = model.current();
-    let newest = trial.and_then(|t| t.cells.stretches().iter().rev().map(|s| &s.value).find(|cell| cell.complete()));
-    let tail = newest.and_then(|cell| cell.p99()).map(|p99| format!("p99 {}", words::duration(p99)));
+    let tail = trial
+        .and_then(newest_second)
+        .and_then(|second| second.value.p99())
+        .map(|p99| format!("p99 {}", words::duration(p99)));
     let ready = trial.and_then(|t| {
         let workload = t.workloads.values().find(|w| !w.decisions.is_empty())?;
         Some(format!("{}/{} ready", workload.ready.last()?.value.0, workload.desired.last()?.value.0))
     });
     let name = model.run.as_ref().map(|run| run.spec.name.clone()).filter(|name| !name.is_empty());
     let parts = [tail, ready, Some(name.unwrap_or_else(|| "lab".to_owned()))];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    strip::plain(look, &parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")).into_owned()
 }
 
 /// Trials that are done and the part of the one under way, of those that were planned.
@@ -53,7 +58,8 @@ mod tests {
     fn it_grows_with_the_run_and_goes_with_its_end() {
         let events = Scenario::matrix(3, 1).events();
         let mut model = Model::default();
-        assert_eq!((title(&model).as_str(), progress(&model, RunTime(0))), ("lab", Progress::Unknown));
+        let (look, ascii) = (Look::default(), Look { ascii: true, ..Look::default() });
+        assert_eq!((title(&model, look).as_str(), progress(&model, RunTime(0))), ("lab", Progress::Unknown));
         let mut last = 0;
         for event in &events[..events.len() - 1] {
             model.apply(event);
@@ -62,11 +68,10 @@ mod tests {
             last = percent;
         }
         assert_eq!(last, 100);
-        assert!(
-            title(&model).starts_with("p99 ") && title(&model).contains(" ready · autoscale-users"),
-            "{}",
-            title(&model)
-        );
+        let told = title(&model, look);
+        assert!(told.starts_with("p99 ") && told.contains(" ready · autoscale-users"), "{told}");
+        let told = title(&model, ascii);
+        assert!(told.is_ascii() && told.contains(" ready - autoscale-users"), "{told}");
         model.apply(&events[events.len() - 1]);
         assert_eq!(progress(&model, model.latest), Progress::None);
     }

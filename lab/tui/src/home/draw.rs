@@ -16,8 +16,9 @@ use ratatui::layout::Rect;
 
 use super::rows::{self, Row};
 use super::{Home, HomeData, Over, Section};
+use crate::app::answers;
 use crate::canvas;
-use crate::keys::{Command, Context, TABLE};
+use crate::keys::{Command, Context};
 use crate::look::{Look, Role};
 use crate::pane::{Hint, dialog, help, paragraph};
 
@@ -142,8 +143,8 @@ fn draw_section(home: &Home, data: &HomeData, section: Section, look: Look, area
         }
     }
     if names.is_empty() {
-        let text = if home.filter.is_empty() { none(section) } else { "none with that in it" };
-        canvas::put(buf, body, body.x.saturating_add(SIGN), body.y, text, look.style(Role::Dim));
+        let text = if home.filter.is_empty() { none(home, section) } else { "none with that in it".to_owned() };
+        canvas::put(buf, body, body.x.saturating_add(SIGN), body.y, &text, look.style(Role::Dim));
         return;
     }
     let widths = widths(&rows, body.width.saturating_sub(SIGN));
@@ -159,12 +160,12 @@ fn first(chosen: usize, rows: usize, height: u16) -> usize {
     (chosen + 1).saturating_sub(height).min(most)
 }
 
-fn none(section: Section) -> &'static str {
+fn none(home: &Home, section: Section) -> String {
     match section {
-        Section::Experiments => "none; an experiment is a file under experiments/",
-        Section::Labs => "nothing is up",
-        Section::Runs => "none yet; enter on an experiment starts one",
-        Section::Findings => "nothing is missing",
+        Section::Experiments => "none; an experiment is a file under experiments/".to_owned(),
+        Section::Labs => "nothing is up".to_owned(),
+        Section::Runs => format!("none yet{}", home.how(Command::Open, "on an experiment starts one")),
+        Section::Findings => "nothing is missing".to_owned(),
     }
 }
 
@@ -245,13 +246,7 @@ fn hints(home: &Home, data: &HomeData) -> Vec<Hint> {
 }
 
 fn draw_over(home: &Home, look: Look, area: Rect, buf: &mut Buffer) {
-    let answers = |context: Context| -> Vec<Hint> {
-        let rows = TABLE.iter().filter(|row| row.contexts == [context] && !row.short.is_empty());
-        let told = |row: &crate::keys::Row| {
-            Some(Hint { keys: home.keymap.first(row.command, look.ascii)?, does: row.short.to_owned() })
-        };
-        rows.filter_map(told).collect()
-    };
+    let answers = |context| answers(&home.keymap, context, look.ascii);
     match &home.over {
         Some(Over::TakeDown(lab)) => {
             let title = format!("take {lab} down?");

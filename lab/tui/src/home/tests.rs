@@ -197,6 +197,23 @@ fn nothing_yet_says_what_to_do() {
 }
 
 #[test]
+fn what_to_do_names_the_keys_that_are_bound() {
+    let keymap = |keys: &[&str]| {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Keymap::with(&[("open".to_owned(), keys)].into()).expect("a map")
+    };
+    for (keys, end) in [(&["f2"][..], "; f2 on an experiment starts one"), (&[], "")] {
+        let home = Home::new(keymap(keys), Look::default());
+        let text = drawn(&home, &HomeData::default(), Look::default(), (100, 30));
+        assert!(text.contains(&format!("none yet{end}\n")), "{text}");
+    }
+    let mut home = Home::new(keymap(&["f2"]), Look::default());
+    press(&mut home, "down r", &data());
+    let text = drawn(&home, &data(), Look::default(), (100, 30));
+    assert!(text.contains("this experiment has no run yet; f2 starts one"), "{text}");
+}
+
+#[test]
 fn foreign_text_and_ascii() {
     let mut odd = data();
     odd.runs[0].id = "a\u{1b}[31m漢字\u{202e}x".to_owned();

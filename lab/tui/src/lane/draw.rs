@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use super::{Lane, Place};
 use crate::canvas;
 use crate::look::{Look, Role};
-use crate::scene::{Scene, Side};
+use crate::scene::{Scene, Side, newest_second};
 
 /// Samples come a little after their second; before that, a second without one is not missing.
 const DUE: Span = Span::from_secs(5);
@@ -50,7 +50,7 @@ pub fn value(scene: &Scene<'_>, place: Place, row: u16, text: &str, role: Role, 
 
 /// The newest second of load that was complete at the instant, and whether it is so old that it says nothing of now.
 pub fn newest<'a>(scene: &Scene<'a>) -> Option<(&'a Cell, bool)> {
-    let newest = scene.trial.cells.stretches().iter().rev().find(|s| s.value.complete())?;
+    let newest = newest_second(scene.trial)?;
     Some((&newest.value, scene.now.since(newest.to) > DUE))
 }
 

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 
 use super::strip::{self, Part};
 use crate::look::Role;
-use crate::scene::Scene;
+use crate::scene::{Scene, newest_second};
 
 /// How often replicas, their gauges and the generators are read.
 const EVERY_SECOND: Span = Span::from_secs(1);
@@ -36,7 +36,7 @@ fn sources(scene: &Scene<'_>) -> Vec<Part> {
     if trial.load_started.is_some() || spec.is_some_and(|spec| spec.load.is_some()) {
         let done = |g: &Generator| g.finished;
         let all_in = !trial.generators.is_empty() && trial.generators.values().all(done);
-        let newest = trial.cells.stretches().iter().rev().find(|s| s.value.complete()).map(|s| s.to);
+        let newest = newest_second(trial).map(|second| second.to);
         parts.push(if all_in {
             Part::new("  ", "samples all in", Role::Text, 3)
         } else {

@@ -18,13 +18,23 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
     let episodes = episode::episodes(scene.model, scene.trial);
     let begun = |e: &&Episode| e.marks.first().is_some_and(|mark| mark.at <= scene.now);
     let Some((episode, number)) = episodes.iter().zip(1_usize..).filter(|(e, _)| begun(e)).last() else {
-        strip::put(buf, area, area.left(), 0, "no scaling so far", look, look.style(Role::Dim));
+        strip::put(buf, area, area.left(), 0, &none(scene), look, look.style(Role::Dim));
         return;
     };
     let x = strip::put(buf, area, area.left(), 0, &format!("episode {number}"), look, look.style(Role::Title));
     let (from, to, arrow) = (episode.from, episode.to, look.glyphs().arrow);
     let text = format!(": {} {from} {arrow} {to}, {}", episode.workload, told(scene.trial, episode));
     strip::put(buf, area, x, 0, &text, look, look.style(Role::Text));
+}
+
+/// Without an episode: nothing was scaled, or no change of load is known that called for it, as in a lab that is only up.
+fn none(scene: &Scene<'_>) -> String {
+    let scaled = scene.trial.workloads.values().flat_map(|workload| &workload.scalings);
+    match scaled.filter(|s| s.cause == "autoscaler" && s.at <= scene.now).count() {
+        0 => "no scaling so far".to_owned(),
+        1 => "scaled once; no change of load is known that called for it".to_owned(),
+        times => format!("scaled {times} times; no change of load is known that called for it"),
+    }
 }
 
 /// The sentence of the episode; while seconds that belong to it may still come, it does not speak of its end.

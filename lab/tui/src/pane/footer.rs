@@ -9,9 +9,10 @@ use super::{Footer, Hint};
 use crate::canvas;
 use crate::look::Role;
 use crate::scene::Scene;
+use crate::view::{Mode, Panel, View, Zoom};
 
 /// Draws it. A message comes before everything, then what is not shown, then the keys.
-pub fn draw(scene: &Scene<'_>, footer: Footer<'_>, dropped: &[&str], area: Rect, buf: &mut Buffer) {
+pub fn draw(scene: &Scene<'_>, view: &View, footer: Footer<'_>, dropped: &[&str], area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
     }
@@ -21,7 +22,7 @@ pub fn draw(scene: &Scene<'_>, footer: Footer<'_>, dropped: &[&str], area: Rect,
     let room = |taken: u16| !missing.is_empty() && area.width.saturating_sub(taken) >= needs;
     let taken = match footer {
         Footer::Message(text) => strip::put(buf, area, area.left(), 0, text, look, look.style(Role::Open)),
-        Footer::Source => strip::put(buf, area, area.left(), 0, &source(scene), look, look.style(Role::Dim)),
+        Footer::Source => strip::put(buf, area, area.left(), 0, &source(scene, view), look, look.style(Role::Dim)),
         Footer::Hints(hints) => {
             // At least half of the row belongs to the keys.
             let width = if room(area.width / 2) { area.width - needs } else { area.width };
@@ -50,22 +51,78 @@ fn keys(scene: &Scene<'_>, hints: &[Hint], area: Rect, buf: &mut Buffer) -> u16 
     x
 }
 
-/// The run and the instant, as `lab frame` takes them: `run 2026-11-24-1530-autoscale-users-k3f at run:81.25s`.
-fn source(scene: &Scene<'_>) -> String {
+/// The run, the instant and the view, as `lab frame` takes them: `run 2026-11-24-1530-autoscale-users-k3f at run:81.25s --zoom 2s`.
+fn source(scene: &Scene<'_>, view: &View) -> String {
     let at = exact(scene.now);
-    scene.model.run.as_ref().map_or_else(|| format!("at {at}"), |run| format!("run {} at {at}", run.run))
+    let flags = flags(view);
+    scene.model.run.as_ref().map_or_else(|| format!("at {at}{flags}"), |run| format!("run {} at {at}{flags}", run.run))
+}
+
+/// What a view asks for beyond an instant, as the flags of `lab frame`.
+fn flags(view: &View) -> String {
+    let panel = match view.panel {
+        // Logs are not in the journal.
+        Panel::Usual | Panel::Logs => None,
+        Panel::Events => Some("--panel events"),
+        Panel::Waterfall => Some("--panel waterfall"),
+        Panel::Replicas => Some("--panel replicas"),
+    };
+    let zoom = if let Zoom::Column(column) = view.zoom { Some(format!("--zoom {}", seconds(column.0))) } else { None };
+    let other = match (view.difference, view.ghost) {
+        (true, _) => Some("--difference"),
+        (false, true) => Some("--ghost"),
+        (false, false) => None,
+    };
+    let parts = [
+        matches!(view.mode, Mode::Scrub(_)).then(|| "--scrub".to_owned()),
+        view.trial.map(|index| format!("--trial {}", index.saturating_add(1))),
+        zoom,
+        other.map(str::to_owned),
+        panel.map(str::to_owned),
+        (!view.filter.is_empty()).then(|| format!("--filter {}", quoted(&view.filter))),
+    ];
+    parts.into_iter().flatten().map(|flag| format!(" {flag}")).collect()
+}
+
+/// A text as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=%+,@".contains(c);
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Seconds to the nanosecond, without zeros at the end.
 fn exact(at: RunTime) -> String {
-    let (seconds, rest) = (at.0 / 1_000_000_000, at.0 % 1_000_000_000);
-    let text = format!("run:{seconds}.{rest:09}");
+    format!("run:{}", seconds(at.0))
+}
+
+fn seconds(ns: u64) -> String {
+    let text = format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
     format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_view_is_told_in_flags() {
+        assert_eq!(flags(&View::default()), "");
+        let view = View {
+            zoom: Zoom::Column(lab_core::unit::Span::from_secs(2)),
+            trial: Some(1),
+            ghost: true,
+            difference: true,
+            panel: Panel::Events,
+            filter: "it's up".to_owned(),
+            ..View::default()
+        };
+        assert_eq!(flags(&view), r" --trial 2 --zoom 2s --difference --panel events --filter 'it'\''s up'");
+        let view = View { mode: Mode::Scrub(RunTime(0)), ghost: true, filter: "pod-1".to_owned(), ..View::default() };
+        assert_eq!(flags(&view), " --scrub --ghost --filter pod-1");
+    }
 
     #[test]
     fn an_instant_is_written_exactly_and_short() {

@@ -1,6 +1,6 @@
 //! The first row: which run and trial, where it runs and what it holds, how far it is, and how the instant was chosen.
 //!
-//! What does not fit goes in this order: the help, the bar, the cost, the block, where it runs, the variant, the name, the time, the
+//! What does not fit goes in this order: the bar, the cost, the block, where it runs, the variant, the name, the time, the
 //! silence. The mode stays.
 
 use lab_core::event::{Outcome, RunInfo, StepName};
@@ -11,17 +11,13 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::strip::{self, Part};
-use crate::canvas;
 use crate::frame::{planned, zero};
 use crate::look::Role;
 use crate::scene::Scene;
 use crate::view::Mode;
 
-/// Silence that is worth a word.
-const SILENT: Span = Span::from_secs(3);
 /// Columns of the bar.
 const BAR: usize = 8;
-const HELP: &str = "?:help";
 
 /// Draws it.
 pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
@@ -32,13 +28,7 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
     how_far(scene, group, &mut parts);
     parts.extend(silence(scene).map(|text| Part::new(group, text, Role::Open, 1)));
     parts.push(Part::new(group, mode(scene), mode_role(scene), 0));
-    let all = parts.len();
-    let kept = strip::fitting(scene.look, parts, area.width);
-    let whole = kept.len() == all;
-    let x = strip::draw(scene.look, area, kept, buf);
-    if whole && area.right().saturating_sub(x) >= canvas::width(HELP) + 2 {
-        canvas::put_right(buf, area, 0, HELP, scene.look.style(Role::Dim));
-    }
+    strip::draw(scene.look, area, parts, buf);
 }
 
 /// Name, variant and block; the latter two where there is more than one.
@@ -52,11 +42,18 @@ fn which(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
         let label = scene.model.variant(scene.trial).map_or("", |variant| variant.label.as_str());
         let text = format!("{}/{} {label}", info.variant.saturating_add(1), run.variants.len());
         parts.push(Part::new(" ", text.trim_end(), Role::Text, 4));
+        parts.extend(ghost(scene).map(|label| Part::new(" ", format!("vs {label}"), Role::Ghost, 4)));
     }
     let blocks = blocks(run);
     if blocks > 1 {
         parts.push(Part::new(" ", format!("block {}/{blocks}", info.block.saturating_add(1)), Role::Text, 6));
     }
+}
+
+/// What the variant behind is called.
+fn ghost<'a>(scene: &Scene<'a>) -> Option<&'a str> {
+    let side = scene.ghost?;
+    side.model.variant(side.trial).map(|variant| variant.label.as_str())
 }
 
 fn blocks(run: &RunInfo) -> u32 {
@@ -80,7 +77,8 @@ fn place(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
 fn how_far(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
     let passed = scene.now.since(zero(scene.trial));
     let stage = stage(scene);
-    let planned = planned(scene.model, scene.trial);
+    // A load of so many requests has a plan without a length.
+    let planned = planned(scene.model, scene.trial).filter(|planned| !planned.is_zero());
     match (&stage, planned) {
         (Some(stage), _) => parts.push(Part::new(group, *stage, Role::Text, 2)),
         (None, Some(planned)) => {
@@ -134,10 +132,10 @@ pub(super) fn minutes(span: Span) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
-/// `no event for 12 s`, once that is long.
+/// `no event for 12 s`, while silence is told.
 pub(super) fn silence(scene: &Scene<'_>) -> Option<String> {
     let seconds = scene.silent.0 / 1_000_000_000;
-    (scene.silent >= SILENT).then(|| format!("no event for {seconds} s"))
+    (seconds > 0).then(|| format!("no event for {seconds} s"))
 }
 
 /// How the instant was chosen, as a word.

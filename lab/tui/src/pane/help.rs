@@ -5,7 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::widgets::{Clear, Widget as _};
 
-use super::paragraph;
+use super::{paragraph, strip};
 use crate::canvas;
 use crate::keys::{Command, Group, Keymap, TABLE};
 use crate::lane;
@@ -134,9 +134,8 @@ fn title(keymap: &Keymap, (scroll, most): (u16, u16), look: Look, area: Rect, bu
         }
         _ => " · the end".to_owned(),
     };
-    let text = canvas::fit(&format!("help · {back} goes back{further}"), area.width, look.glyphs().cut);
-    let text = if look.ascii { text.replace('·', "-").replace('\u{202f}', "") } else { text };
-    canvas::put(buf, area, area.left(), area.top(), &text, look.style(Role::Dim));
+    let text = format!("help · {back} goes back{further}");
+    strip::put(buf, area, area.left(), 0, &text, look, look.style(Role::Dim));
 }
 
 #[cfg(test)]

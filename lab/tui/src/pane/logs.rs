@@ -1,5 +1,6 @@
 //! Lines of the replicas' logs up to the shown instant.
 
+use lab_core::unit::RunTime;
 use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -15,14 +16,13 @@ use crate::view::View;
 /// Widest name of a replica.
 const NAME: u16 = 24;
 
-/// Draws it: the newest at the bottom. What was read and is not kept is said.
-pub fn draw(scene: &Scene<'_>, view: &View, logs: &Logs, area: Rect, buf: &mut Buffer) {
+/// Draws it: the newest at the bottom. What was read and is not kept is said. Returns how many lines are below those that are seen.
+pub fn draw(scene: &Scene<'_>, view: &View, logs: &Logs, area: Rect, buf: &mut Buffer) -> Option<u16> {
     if area.is_empty() {
-        return;
+        return None;
     }
     let wanted = Filter::of(&view.filter);
-    let takes = |line: &&LogLine| wanted.takes(&line.text) || wanted.takes(&line.replica);
-    let found: Vec<&LogLine> = logs.lines.iter().filter(|line| line.at <= scene.now).filter(takes).collect();
+    let found = found(logs, view, scene.now);
     let window = Window::of(found.len(), view.scroll, area.height - 1);
     let plain = |n: u64| strip::plain(scene.look, &words::count(n)).into_owned();
     let plural = if logs.read == 1 { "" } else { "s" };
@@ -33,7 +33,8 @@ pub fn draw(scene: &Scene<'_>, view: &View, logs: &Logs, area: Rect, buf: &mut B
     }
     title(scene, &head, &wanted, &window, area, buf);
     if found.is_empty() {
-        return nothing(scene, &wanted, area, buf);
+        nothing(scene, &wanted, area, buf);
+        return Some(0);
     }
     let lines = &found[window.range()];
     let times = Times::of(scene, lines.iter().map(|line| line.at));
@@ -41,6 +42,14 @@ pub fn draw(scene: &Scene<'_>, view: &View, logs: &Logs, area: Rect, buf: &mut B
     for (row, text) in (1_u16..).zip(lines) {
         line(scene, text, name.min(NAME), &times, row, area, buf);
     }
+    Some(window.below())
+}
+
+/// The lines that a view can show at an instant.
+pub(crate) fn found<'a>(logs: &'a Logs, view: &View, now: RunTime) -> Vec<&'a LogLine> {
+    let wanted = Filter::of(&view.filter);
+    let takes = |line: &&LogLine| wanted.takes(&line.text) || wanted.takes(&line.replica);
+    logs.lines.iter().filter(|line| line.at <= now).filter(takes).collect()
 }
 
 fn line(scene: &Scene<'_>, line: &LogLine, name: u16, times: &Times, row: u16, area: Rect, buf: &mut Buffer) {

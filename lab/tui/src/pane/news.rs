@@ -5,27 +5,34 @@ use lab_core::words;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::News;
 use super::strip;
+use super::{Extras, News};
 use crate::canvas;
-use crate::frame::zero;
 use crate::look::Role;
 use crate::scene::Scene;
+use crate::timeline::passed_of;
 use crate::view::View;
 
-/// Draws it: the newest at the bottom.
-pub fn draw(scene: &Scene<'_>, view: &View, news: &[News], area: Rect, buf: &mut Buffer) {
+/// Draws it: the newest at the bottom. What was told and is not kept is said. Returns how many sentences are below those that are seen.
+pub fn draw(scene: &Scene<'_>, view: &View, extras: &Extras<'_>, area: Rect, buf: &mut Buffer) -> Option<u16> {
     if area.is_empty() {
-        return;
+        return None;
     }
-    let known = &news[..news.partition_point(|n| n.arrived <= scene.now)];
     let wanted = Filter::of(&view.filter);
-    let found: Vec<&News> = known.iter().filter(|n| wanted.takes(&n.text)).collect();
+    let known = known(extras.news, scene.now);
+    let found = found(extras.news, view, scene.now);
     let window = Window::of(found.len(), view.scroll, area.height - 1);
-    let head = ["events".to_owned(), count(scene, found.len(), known.len(), &wanted)];
+    let told = extras.passed.saturating_add(known.len() as u64);
+    let mut head = vec!["events".to_owned(), count(scene, found.len() as u64, told, &wanted)];
+    // As many as when this instant was the newest: the frame stays what it was.
+    let passed = if known.is_empty() { extras.passed } else { passed_of(told).min(extras.passed) };
+    if passed > 0 {
+        head.push(format!("{} passed over", strip::plain(scene.look, &words::count(passed))));
+    }
     title(scene, &head, &wanted, &window, area, buf);
     if found.is_empty() {
-        return nothing(scene, &wanted, area, buf);
+        nothing(scene, &wanted, area, buf);
+        return Some(0);
     }
     let lines = &found[window.range()];
     let times = Times::of(scene, lines.iter().map(|n| n.at));
@@ -34,11 +41,23 @@ pub fn draw(scene: &Scene<'_>, view: &View, news: &[News], area: Rect, buf: &mut
         let role = if line.text.starts_with("warning: ") { Role::Open } else { Role::Text };
         strip::put(buf, area, x, row, &line.text, scene.look, scene.look.style(role));
     }
+    Some(window.below())
+}
+
+/// What was known at an instant.
+fn known(news: &[News], now: RunTime) -> &[News] {
+    &news[..news.partition_point(|n| n.arrived <= now)]
+}
+
+/// The sentences that a view can show at an instant.
+pub(crate) fn found<'a>(news: &'a [News], view: &View, now: RunTime) -> Vec<&'a News> {
+    let wanted = Filter::of(&view.filter);
+    known(news, now).iter().filter(|n| wanted.takes(&n.text)).collect()
 }
 
 /// `312`, or `120 of 312` with a filter.
-fn count(scene: &Scene<'_>, found: usize, all: usize, wanted: &Filter) -> String {
-    let text = |n: usize| strip::plain(scene.look, &words::count(n as u64)).into_owned();
+fn count(scene: &Scene<'_>, found: u64, all: u64, wanted: &Filter) -> String {
+    let text = |n: u64| strip::plain(scene.look, &words::count(n)).into_owned();
     if wanted.is_empty() { text(all) } else { format!("{} of {}", text(found), text(all)) }
 }
 
@@ -111,6 +130,11 @@ impl Window {
         Self { first: end.saturating_sub(rows), end, below }
     }
 
+    /// Lines after the last that is seen.
+    pub(super) fn below(&self) -> u16 {
+        u16::try_from(self.below).unwrap_or(u16::MAX)
+    }
+
     pub(super) fn range(&self) -> std::ops::Range<usize> {
         self.first..self.end
     }
@@ -125,7 +149,7 @@ pub(super) struct Times {
 
 impl Times {
     pub(super) fn of(scene: &Scene<'_>, times: impl Iterator<Item = RunTime>) -> Self {
-        let zero = zero(scene.trial);
+        let zero = scene.shown.axis.zero;
         let width = times.map(|at| canvas::width(&words::clock(at, zero))).max().unwrap_or(0);
         Self { zero, width }
     }
@@ -134,5 +158,35 @@ impl Times {
     pub(super) fn put(&self, scene: &Scene<'_>, area: Rect, row: u16, at: RunTime, buf: &mut Buffer) -> u16 {
         let text = format!("{:>width$}  ", words::clock(at, self.zero), width = usize::from(self.width));
         strip::put(buf, area, area.left(), row, &text, scene.look, scene.look.style(Role::Dim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::Columns;
+    use crate::frame::{Instant, dump, frame};
+    use crate::look::Look;
+    use crate::view::Panel;
+    use lab_core::model::Model;
+
+    #[test]
+    fn what_is_no_longer_kept_is_said_as_it_was_when_the_instant_was_the_newest() {
+        let news = |n: u64| News { at: RunTime(n), arrived: RunTime(n), text: format!("note: {n}") };
+        let kept: Vec<News> = (5_001..=25_000).map(news).collect();
+        let model = Model::default();
+        let head = |now: u64, passed: u64| {
+            let view = View { panel: Panel::Events, ..View::default() };
+            let now = RunTime(now);
+            let instant = Instant { whole: &model, model: &model, now, end: now };
+            let extras = Extras { news: &kept, passed, ..Extras::still() };
+            let buf = frame(&instant, &view, (100, 30), Look::default(), &extras, &mut Columns::default());
+            dump::text(&buf).lines().find(|row| row.starts_with("events ·")).expect("a title").replace('\u{202f}', " ")
+        };
+        assert_eq!(head(25_000, 5_000), "events · 25 000 · 5 000 passed over");
+        assert_eq!(head(20_000, 5_000), "events · 20 000");
+        assert_eq!(head(20_001, 5_000), "events · 20 001 · 1 000 passed over");
+        assert_eq!(head(17, 5_000), "events · 5 000 · 5 000 passed over");
+        assert_eq!(head(25_000, 0), "events · 20 000", "where all are kept nothing is passed over");
     }
 }

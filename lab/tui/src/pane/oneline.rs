@@ -1,5 +1,5 @@
 //! The whole dashboard on a small screen: the newest second, readiness, errors and the verdict, the most important first; where there
-//! are more rows, the verdict, the autoscaler's reason and the episode.
+//! are more rows, the verdict, the autoscaler's reason, the episode, and in the last one what must be known now.
 
 use lab_core::model::Cell;
 use lab_core::words;
@@ -9,23 +9,31 @@ use ratatui::layout::Rect;
 use super::header::{mode, mode_role, silence, stage};
 use super::strip::{self, Part};
 use super::verdict::Standing;
-use super::{episode, verdict, why};
+use super::{Footer, episode, footer, verdict, why};
 use crate::look::Role;
 use crate::scene::Scene;
-use crate::view::Mode;
+use crate::view::{Mode, View};
 
-/// Draws it.
-pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
+/// Rows above the last one.
+const ROWS: u16 = 4;
+
+/// Draws it. A message stands in the last row even where that takes something else away.
+pub fn draw(scene: &Scene<'_>, view: &View, last: Footer<'_>, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let row = |n: u16| Rect { y: area.y.saturating_add(n), height: u16::from(n < area.height), ..area };
+    let told = area.height > ROWS || matches!(last, Footer::Message(_));
+    let above = area.height - u16::from(told);
+    let row = |n: u16| Rect { y: area.y.saturating_add(n), height: u16::from(n < above), ..area };
     let standing = Standing::of(scene);
     first(scene, &standing, row(0), buf);
-    if area.height > 1 {
+    if above > 1 {
         verdict::row(scene, &standing, row(1), buf);
         why::draw(scene, row(2), buf);
         episode::draw(scene, row(3), buf);
+    }
+    if told {
+        footer::draw(scene, view, last, &[], Rect { y: area.y.saturating_add(above), height: 1, ..area }, buf);
     }
 }
 

@@ -117,7 +117,7 @@ pub struct Row<'a> {
     pub state: State,
 }
 
-/// All rows that a filter lets through, in the order in which `View::selected` counts them: not ready and dead ones first, stopped ones
+/// All rows that a filter lets through, in the order in which `View::selected_of` counts them: not ready and dead ones first, stopped ones
 /// last, else by name. The newest of what is gone comes first.
 pub fn rows<'a>(workload: &'a Workload, filter: &str) -> Vec<Row<'a>> {
     let filter = filter.to_lowercase();
@@ -203,10 +203,10 @@ fn table(scene: &Scene<'_>, view: &View, rows: &[Row<'_>], area: Rect, buf: &mut
         x = x.saturating_add(column.width + DISTANCE);
     }
     let room = usize::from(area.height - 1);
-    let (offset, fit) = window(view, rows.len(), room);
+    let selected = (view.panel == Panel::Replicas).then(|| view.selected_of(rows.iter().map(|row| row.name)));
+    let (offset, fit) = window(view.scroll, selected, rows.len(), room);
     for (y, (index, row)) in (area.top() + 1..).zip(rows.iter().enumerate().skip(offset).take(fit)) {
-        let selected = view.panel == Panel::Replicas && index == view.selected.min(rows.len() - 1);
-        self::row(scene, &columns, row, selected, Rect { y, height: 1, ..area }, buf);
+        self::row(scene, &columns, row, selected == Some(index), Rect { y, height: 1, ..area }, buf);
     }
     let hidden = rows.len() - rows.len().min(fit);
     if hidden == 0 || room == 0 {
@@ -219,14 +219,13 @@ fn table(scene: &Scene<'_>, view: &View, rows: &[Row<'_>], area: Rect, buf: &mut
 }
 
 /// The first row that is drawn and how many; a row is kept for what is left out. The selected one is never below the last.
-fn window(view: &View, rows: usize, room: usize) -> (usize, usize) {
+fn window(scroll: u16, selected: Option<usize>, rows: usize, room: usize) -> (usize, usize) {
     if rows <= room {
         return (0, room);
     }
     let fit = room.saturating_sub(1);
-    let selected = if view.panel == Panel::Replicas { view.selected.min(rows - 1) } else { 0 };
-    let least = (selected + 1).saturating_sub(fit.max(1));
-    (usize::from(view.scroll).max(least).min(rows - fit), fit)
+    let least = (selected.unwrap_or(0) + 1).saturating_sub(fit.max(1));
+    (usize::from(scroll).max(least).min(rows - fit), fit)
 }
 
 /// A column of the table.

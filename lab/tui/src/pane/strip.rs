@@ -85,19 +85,8 @@ pub fn plain(look: Look, text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\u{202f}' | '\u{a0}' | '\u{2009}' => out.push(' '),
-            'µ' | 'μ' => out.push('u'),
-            '→' => out.push_str("->"),
-            '←' => out.push_str("<-"),
-            '×' => out.push('x'),
-            '·' | '–' | '—' | '−' => out.push('-'),
-            '≤' => out.push_str("<="),
-            '≥' => out.push_str(">="),
-            '…' => out.push_str("..."),
-            '✓' => out.push('v'),
-            '✗' => out.push('x'),
             c if c.is_ascii() => out.push(c),
-            _ => out.push('?'),
+            c => out.push_str(canvas::likeness(c).1),
         }
     }
     Cow::Owned(out)

@@ -84,7 +84,8 @@ fn labels(axis: Axis, width: u16) -> Vec<Label> {
     let least = u64::from(longest + APART).saturating_mul(length);
     let steps = NICE.into_iter().map(Span::from_secs).map(|s| s.0);
     let step = steps.filter(|s| s.is_multiple_of(length)).find(|s| *s >= least);
-    let columns = (step.unwrap_or(least.next_multiple_of(length * 10)) / length).max(1);
+    let tens = || least.checked_next_multiple_of(length.saturating_mul(10)).unwrap_or(u64::MAX);
+    let columns = (step.unwrap_or_else(tens) / length).max(1);
     let columns = i64::try_from(columns).unwrap_or(i64::MAX);
     let first = axis.first.max(0);
     let first = first.checked_add(columns - 1).map_or(i64::MAX, |n| n / columns * columns);

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use lab_core::judge::{self, Judged, Verdict};
+use lab_core::unit::Span;
 use lab_core::validity::{self, Check, Validity};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -11,12 +12,15 @@ use super::strip::{self, Part};
 use crate::look::Role;
 use crate::scene::Scene;
 
+/// A generator tells of a second once it is over, so that nothing need have come of it for so long after it began.
+const FIRST_SAMPLE: Span = Span::from_secs(3);
+
 /// What can be told of a trial at an instant. Made once a frame: it merges the trial's histograms.
 #[derive(Debug)]
 pub(super) struct Standing {
     /// Every expectation.
     judged: Vec<Judged>,
-    /// Checks of the measurement; none before load.
+    /// Checks of the measurement; none before there can be one.
     checks: Vec<Check>,
     /// The trial has not come to its end, so what holds may still break.
     open: bool,
@@ -25,11 +29,15 @@ pub(super) struct Standing {
 impl Standing {
     /// Of the scene's trial at its instant.
     pub(super) fn of(scene: &Scene<'_>) -> Self {
-        Self {
-            judged: judge::trial(scene.model, scene.trial),
-            checks: validity::checks(scene.model, scene.trial),
-            open: scene.trial.ended.is_none(),
-        }
+        let trial = scene.trial;
+        let open = trial.ended.is_none();
+        let checks = match open && awaited(scene) {
+            true if trial.generators.is_empty() => Vec::new(),
+            early => {
+                validity::checks(scene.model, trial).into_iter().filter(|c| !early || c.name != "samples").collect()
+            }
+        };
+        Self { judged: judge::trial(scene.model, trial), checks, open }
     }
 
     /// Over all expectations, as glyph and role; None when nothing is expected.
@@ -53,6 +61,14 @@ impl Standing {
         let worst = validity::overall(&self.checks);
         self.checks.iter().find(|check| check.grade == worst)
     }
+}
+
+/// True while the first sample of a generator may still be on its way.
+fn awaited(scene: &Scene<'_>) -> bool {
+    let trial = scene.trial;
+    let Some(zero) = trial.load_started else { return false };
+    let fresh = trial.shares.iter().filter(|share| scene.now.since(zero.plus(Span(share.from_ns))) < FIRST_SAMPLE);
+    fresh.flat_map(|share| &share.generators).any(|name| !trial.generators.contains_key(name))
 }
 
 fn sign(scene: &Scene<'_>, verdict: Verdict) -> (char, Role) {

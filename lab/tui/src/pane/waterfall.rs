@@ -111,6 +111,10 @@ fn legend(scene: &Scene<'_>, view: &View, area: Rect, buf: &mut Buffer) {
     for stage in [Stage::Created, Stage::Started, Stage::Ready, Stage::Answering, Stage::Draining] {
         let glyph = stage.glyph(look).to_string();
         let parts = [("   ", dim), (glyph.as_str(), look.style(stage.role())), (" ", dim), (stage.word(), dim)];
+        let needs = 5 + canvas::width(stage.word());
+        if needs > area.right().saturating_sub(x) {
+            break;
+        }
         x = canvas::line(buf, area, x, area.top(), &parts);
     }
     if !view.filter.is_empty() {

@@ -5,7 +5,6 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::strip;
-use crate::frame::zero;
 use crate::look::Role;
 use crate::scene::Scene;
 
@@ -25,7 +24,7 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buf: &mut Buffer) {
         strip::put(buf, area, area.left(), 0, &text, look, look.style(Role::Dim));
         return;
     };
-    let time = format!("{} ", words::clock(decision.at, zero(scene.trial)));
+    let time = format!("{} ", words::clock(decision.at, scene.shown.axis.zero));
     let x = strip::put(buf, area, area.left(), 0, &time, look, look.style(Role::Dim));
     let role = if decision.desired == decision.current { Role::Text } else { Role::Desired };
     let x = strip::put(buf, area, x, 0, &format!("{} ", scene.workload), look, look.style(role));

@@ -11,10 +11,11 @@ use crate::pane::{self, Extras};
 use crate::scene::Scene;
 use crate::view::{Panel, View};
 
-/// Draws it.
-pub fn draw(scene: &Scene<'_>, view: &View, extras: &Extras<'_>, area: Rect, buf: &mut Buffer) {
+/// Draws it. Returns how many lines of a list of events or logs are below those that are seen.
+pub fn draw(scene: &Scene<'_>, view: &View, extras: &Extras<'_>, area: Rect, buf: &mut Buffer) -> Option<u16> {
     if scene.tier == Tier::Line {
-        return pane::oneline::draw(scene, area, buf);
+        pane::oneline::draw(scene, view, extras.footer, area, buf);
+        return None;
     }
     let layout = Layout::of(area, &scene.shown, view.panel != Panel::Usual);
     pane::header::draw(scene, layout.header, buf);
@@ -29,18 +30,17 @@ pub fn draw(scene: &Scene<'_>, view: &View, extras: &Extras<'_>, area: Rect, buf
         }
     }
     marks(scene, &layout, buf);
-    if let Some(place) = layout.ticks {
-        pane::ticks::draw(scene, place, buf);
-    }
+    pane::ticks::draw(scene, layout.ticks, buf);
     pane::episode::draw(scene, layout.episode, buf);
     pane::why::draw(scene, layout.why, buf);
+    pane::footer::draw(scene, view, extras.footer, &layout.dropped, layout.footer, buf);
     match view.panel {
         Panel::Usual | Panel::Replicas => pane::replicas::draw(scene, view, layout.panel, buf),
-        Panel::Events => pane::news::draw(scene, view, extras.news, layout.panel, buf),
-        Panel::Logs => pane::logs::draw(scene, view, extras.logs, layout.panel, buf),
         Panel::Waterfall => pane::waterfall::draw(scene, view, layout.panel, buf),
+        Panel::Events => return pane::news::draw(scene, view, extras, layout.panel, buf),
+        Panel::Logs => return pane::logs::draw(scene, view, extras.logs, layout.panel, buf),
     }
-    pane::footer::draw(scene, extras.footer, &layout.dropped, layout.footer, buf);
+    None
 }
 
 /// The rules left and right of a plot.

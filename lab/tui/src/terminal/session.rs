@@ -11,7 +11,7 @@ use crossterm::event::{
     EnableMouseCapture,
 };
 use crossterm::queue;
-use crossterm::style::ResetColor;
+use crossterm::style::{ResetColor, force_color_output};
 use crossterm::terminal::{
     EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
@@ -21,7 +21,8 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::buffer::Buffer;
 
 use super::frames::Frames;
-use super::listen::Listener;
+use super::heed::has_shell;
+use super::listen::{Listener, wake};
 use super::{Heard, Marks, Progress, Screen, show};
 
 /// The terminal is taken over. What puts it back asks this first, so that it happens once.
@@ -85,6 +86,8 @@ impl Session {
 
     fn begin(marks: Marks) -> io::Result<Self> {
         let listener = Listener::new()?;
+        // The look knows of NO_COLOR, and that a theme which was asked for is stronger; crossterm would obey the one alone.
+        force_color_output(true);
         take(marks)?;
         let frames = Frames::new(Taken);
         let terminal = Terminal::new(CrosstermBackend::new(frames.clone()))?;
@@ -147,9 +150,12 @@ impl Screen for Session {
     }
 
     fn suspend(&mut self) -> io::Result<()> {
+        if !has_shell() {
+            return Ok(());
+        }
         give_back();
-        // To this thread, so that it stops here and not some lines later.
-        signal_hook::low_level::raise(signal_hook::consts::SIGTSTP)?;
+        // In this thread, so that it stops here and not some lines later. Not raised: it would be heard here.
+        signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGTSTP)?;
         self.listener.forget();
         self.again()
     }
@@ -179,6 +185,7 @@ fn give_back_on_panic() {
         if SESSION.load(Ordering::SeqCst) {
             BROKEN.store(true, Ordering::SeqCst);
             give_back();
+            wake();
         }
         before(panic);
     }));

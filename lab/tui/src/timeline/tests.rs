@@ -145,4 +145,7 @@ fn sentences_are_those_of_the_narrator_and_bounded() {
     let kept = many.news(RunTime(u64::MAX));
     assert!(kept.len() <= MOST_NEWS && kept.len() as u64 + many.news_passed() == 25_000);
     assert_eq!(kept.last().map(|n| n.text.as_str()), Some("note: 25000"));
+    for told in [19_999, 20_000, 20_001, 21_000, 21_001, 25_000] {
+        assert_eq!(read(BUDGET, (1..=told).map(note).collect()).news_passed(), passed_of(told), "{told}");
+    }
 }

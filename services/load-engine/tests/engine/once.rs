@@ -1,9 +1,13 @@
 //! The front for a command line.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use lab_core::control::LoadChange;
 use lab_core::event::{Event, Kind};
 use lab_core::model::Model;
 use lab_core::unit::{Rate, RunTime, Span};
-use load_engine::{Length, OnceError, Options, Validity, run_once};
+use load_engine::{Length, Next, OnceError, Options, Validity, run_once};
 
 use crate::server::{Reply, Server};
 
@@ -99,6 +103,29 @@ fn a_reader_that_has_enough_stops_the_load() {
 }
 
 #[test]
+fn a_change_that_is_refused_is_answered_and_leaves_the_load_as_it_is() {
+    let server = Server::good();
+    let length = Length::For(Span::from_millis(2_200));
+    for (rate, accepted) in [(None, false), (Some(Rate(50.0)), true)] {
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let summary = run_once(&Options { rate, length, ..options(&server, "/") }, |sample| {
+            if sample.seq > 1 {
+                return Next::Go;
+            }
+            let answers = Rc::clone(&answers);
+            let change = LoadChange { rate: Some(100.0), ..LoadChange::default() };
+            Next::Change(change, Box::new(move |changed| answers.borrow_mut().push(changed.map_err(|e| e.to_string()))))
+        })
+        .expect("the load goes on");
+        let answers = answers.borrow();
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].is_ok(), accepted, "{answers:?}");
+        assert!(accepted || answers[0].as_ref().is_err_and(|e| e.contains("closed pace")), "{answers:?}");
+        assert!(summary.duration_s > 2.0 && summary.ledger.completed > 0, "{summary:?}");
+    }
+}
+
+#[test]
 fn urls_that_cannot_be_called_say_why() {
     for (url, why) in [
         ("https://example.com/", "only http works today"),
@@ -106,8 +133,10 @@ fn urls_that_cannot_be_called_say_why() {
         ("http://", "write http://host:port/path"),
         ("http://user:secret@host/", "without user or password"),
     ] {
-        let error = run_once(&Options { url: url.into(), ..Options::default() }, |_| true).expect_err(url);
-        assert!(error.to_string().contains(why), "{error}");
+        let options = Options { url: url.into(), ..Options::default() };
+        for error in [run_once(&options, |_| true).expect_err(url), options.check().expect_err(url)] {
+            assert!(error.to_string().contains(why), "{error}");
+        }
     }
     let both = Options {
         warmup: Span::from_secs(1),
@@ -116,4 +145,9 @@ fn urls_that_cannot_be_called_say_why() {
         ..Options::default()
     };
     assert!(matches!(run_once(&both, |_| true), Err(OnceError::WarmupOfRequests)));
+    let length = Length::For(Span::from_secs(1));
+    let good = Options { length, ..both };
+    assert!(good.check().is_ok());
+    let none = Options { connections: 0, ..good };
+    assert!(matches!(none.check(), Err(OnceError::Engine(_))));
 }
