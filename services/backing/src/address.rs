@@ -1,4 +1,18 @@
-//! Addresses of engines as text that may be shown: in errors, logs and reports.
+//! Addresses of engines: where they stand, and as text that may be shown in errors, logs and reports.
+
+use std::borrow::Cow;
+
+use crate::Error;
+
+/// The address itself, or what stands in the file that `@PATH` names: a password does not belong among a process's arguments.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read(address: &str) -> Result<Cow<'_, str>, Error> {
+    let Some(path) = address.strip_prefix('@') else { return Ok(Cow::Borrowed(address)) };
+    let text = std::fs::read_to_string(path).map_err(|e| Error::engine("read the file of an address", e))?;
+    Ok(Cow::Owned(text.trim().to_owned()))
+}
 
 /// The address without what must not be seen: the password gives way to `…`, a query (which may hold another) is left out.
 pub fn shown(address: &str) -> String {
@@ -13,7 +27,18 @@ pub fn shown(address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{read, shown};
+
+    #[test]
+    fn an_address_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("address");
+        std::fs::write(&file, "postgres://lab:secret@db/users\n").expect("a file");
+        let named = format!("@{}", file.display());
+        assert_eq!(read(&named).expect("an address"), "postgres://lab:secret@db/users");
+        assert_eq!(read("memory:").expect("an address"), "memory:");
+        assert!(read("@/nowhere/at/all").is_err());
+    }
 
     #[test]
     fn a_password_is_never_shown() {

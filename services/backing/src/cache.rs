@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::address::shown;
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::{Error, Promises};
 
@@ -81,6 +81,7 @@ const ACCEPTED: &str = "`none`, `memory:` or `redis://:PASSWORD@HOST:PORT/DATABA
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Cache>, Error> {
+    let address = &*read(address)?;
     match address {
         "none" => Ok(Arc::new(none::NoCache)),
         "memory:" => Ok(Arc::new(memory::MemoryCache::new(settings))),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::address::shown;
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises};
@@ -121,6 +121,7 @@ const ACCEPTED: &str = "`sqlite:PATH` or `amqp://USER:PASSWORD@HOST:PORT/VHOST`"
 /// # Errors
 /// [`Error::Address`] when the address names no engine; otherwise what the engine says.
 pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
+    let address = &*read(address)?;
     match address.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
             let (path, name) = (PathBuf::from(path), name.to_owned());

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::address::shown;
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises, UserId};
@@ -198,6 +198,7 @@ const ACCEPTED: &str = "`memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Store>, Error> {
+    let address = &*read(address)?;
     match address.split_once(':') {
         // A server's address is a URL.
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
