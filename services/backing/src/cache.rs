@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::{Error, Promises};
 
 pub mod memory;
 pub mod none;
 mod read_through;
+pub mod redis;
 
 pub use read_through::{ReadThrough, Stats, Ttl};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub max_bytes: usize,
     /// Longest wait of one call: short, because the source can answer too.
     pub deadline: Duration,
+    /// Most calls that wait for a server at once; more are [`Error::Overloaded`].
+    pub max_waiting: usize,
     /// Where the time to live is measured.
     pub clock: Arc<dyn Clock>,
 }
@@ -37,6 +41,7 @@ impl Default for Settings {
             max_entries: 100_000,
             max_bytes: 32 * 1024 * 1024,
             deadline: Duration::from_millis(50),
+            max_waiting: 4096,
             clock: Arc::new(SystemClock),
         }
     }
@@ -69,14 +74,18 @@ pub trait Cache: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-/// Opens the cache that `address` names: `none` or `memory:`.
+const ACCEPTED: &str = "`none`, `memory:` or `redis://:PASSWORD@HOST:PORT/DATABASE`";
+
+/// Opens the cache that `address` names: `none`, `memory:` or `redis://:PASSWORD@HOST:PORT/DATABASE`.
 ///
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Cache>, Error> {
+    let address = &*read(address)?;
     match address {
         "none" => Ok(Arc::new(none::NoCache)),
         "memory:" => Ok(Arc::new(memory::MemoryCache::new(settings))),
-        _ => Err(Error::Address { address: address.to_owned(), role: "cache", accepted: "`none` or `memory:`" }),
+        _ if address.starts_with("redis://") => Ok(Arc::new(redis::RedisCache::open(address, settings).await?)),
+        _ => Err(Error::Address { address: shown(address), role: "cache", accepted: ACCEPTED }),
     }
 }

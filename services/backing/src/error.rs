@@ -43,8 +43,22 @@ pub enum Error {
         /// What the engine said.
         source: Arc<dyn StdError + Send + Sync>,
     },
+    /// The engine's server is away, or refuses us.
+    #[error("{operation} cannot use `{address}`; {remedy}")]
+    Unreachable {
+        /// What was asked, with its engine: `postgres store: open`.
+        operation: &'static str,
+        /// The address without its password, as [`shown`](crate::address::shown) gives it.
+        address: String,
+        /// What to do.
+        remedy: &'static str,
+        /// What the driver or the server said.
+        source: Arc<dyn StdError + Send + Sync>,
+    },
     /// The data was written by a newer version.
-    #[error("{what} has schema version {found}, this build knows up to {known}; use a newer build or another file")]
+    #[error(
+        "{what} has schema version {found}, this build knows up to {known}; use a newer build or another file or database"
+    )]
     NewerSchema {
         /// Which file or database.
         what: String,
@@ -53,18 +67,18 @@ pub enum Error {
         /// The newest version this build knows.
         known: i64,
     },
-    /// The file belongs to something else: a queue's file given to a store, or another program's.
-    #[error("{operation} found another kind of data in `{path}`; give each store and queue a file of its own")]
+    /// The file or database belongs to something else: a queue's file given to a store, or another program's.
+    #[error("{operation} found another kind of data in `{path}`; give each store and queue a place of its own")]
     OtherFile {
         /// What was asked, with its engine.
         operation: &'static str,
-        /// The file.
+        /// The file, or the database's address without its password.
         path: String,
     },
     /// An address names no engine that exists.
     #[error("`{address}` is not a {role}; write {accepted}")]
     Address {
-        /// The address as given.
+        /// The address, without a password.
         address: String,
         /// `store`, `queue` or `cache`.
         role: &'static str,
@@ -81,6 +95,13 @@ impl Error {
 
     /// True when the same call may succeed later without anybody changing anything: answer 503 with Retry-After, not 500.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Overloaded { .. } | Self::Closed { .. } | Self::Engine { .. })
+        matches!(
+            self,
+            Self::Timeout { .. }
+                | Self::Overloaded { .. }
+                | Self::Closed { .. }
+                | Self::Engine { .. }
+                | Self::Unreachable { .. }
+        )
     }
 }

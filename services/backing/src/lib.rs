@@ -1,12 +1,14 @@
 //! What services keep their data in: three traits ([`Store`], [`Queue`], [`Cache`]), one file per engine, one contract suite each.
 //! Nothing here knows HTTP, metrics or a service's routes.
 
+pub mod address;
 pub mod cache;
 pub mod clock;
 mod error;
 pub mod id;
 pub mod promises;
 pub mod queue;
+mod sql;
 mod sqlite;
 pub mod store;
 

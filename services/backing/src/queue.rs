@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises};
 
+pub mod rabbitmq;
 pub mod sqlite;
 
 /// What a producer hands over.
@@ -112,17 +114,21 @@ pub trait Queue: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-/// Opens the queue called `name` at `address`: `sqlite:PATH`. Queues of other names in the same place do not meet it.
+const ACCEPTED: &str = "`sqlite:PATH` or `amqp://USER:PASSWORD@HOST:PORT/VHOST`";
+
+/// Opens the queue called `name` at `address`: `sqlite:PATH` or `amqp://USER:PASSWORD@HOST:PORT/VHOST`. Queues of other names in the same place do not meet it.
 ///
 /// # Errors
 /// [`Error::Address`] when the address names no engine; otherwise what the engine says.
 pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
+    let address = &*read(address)?;
     match address.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
             let (path, name) = (PathBuf::from(path), name.to_owned());
             let open = move || sqlite::SqliteQueue::open(&path, &name, settings);
             Ok(Arc::new(opened("sqlite queue: open", open).await?))
         }
-        _ => Err(Error::Address { address: address.to_owned(), role: "queue", accepted: "`sqlite:PATH`" }),
+        Some(("amqp", _)) => Ok(Arc::new(rabbitmq::RabbitQueue::open(address, name, settings).await?)),
+        _ => Err(Error::Address { address: shown(address), role: "queue", accepted: ACCEPTED }),
     }
 }

@@ -8,11 +8,18 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises, UserId};
 
+mod claim;
+pub mod dynamodb;
+mod gate;
 pub mod memory;
+pub mod mongodb;
+pub mod mysql;
+pub mod postgres;
 pub mod sqlite;
 
 /// A user to be stored. The store chooses the id.
@@ -130,6 +137,8 @@ pub struct Settings {
     pub max_waiting: usize,
     /// How long idempotency keys are remembered, at least.
     pub remember: Duration,
+    /// Most connections at once to an engine that is a server of its own; all replicas together may not want more than it has.
+    pub connections: usize,
     /// Where the age of keys is measured.
     pub clock: Arc<dyn Clock>,
 }
@@ -140,6 +149,7 @@ impl Default for Settings {
             deadline: Duration::from_secs(2),
             max_waiting: 4096,
             remember: Duration::from_secs(24 * 60 * 60),
+            connections: 10,
             clock: Arc::new(SystemClock),
         }
     }
@@ -177,17 +187,35 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-/// Opens the store that `address` names: `memory:` or `sqlite:PATH`.
+const ACCEPTED: &str = "`memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    `mysql://USER:PASSWORD@HOST:PORT/DATABASE`, `mongodb://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    `dynamodb://HOST:PORT/PREFIX?region=REGION` or `dynamodb:aws:REGION/PREFIX`";
+
+/// Opens the store that `address` names: `memory:`, `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`,
+/// `mysql://…` and `mongodb://…` likewise, `dynamodb://HOST:PORT/PREFIX?region=REGION` for an emulator, or
+/// `dynamodb:aws:REGION/PREFIX` for the service itself. Makes its tables where they are missing.
 ///
 /// # Errors
 /// [`Error::Address`] when it names no engine; otherwise what the engine says.
 pub async fn open(address: &str, settings: Settings) -> Result<Arc<dyn Store>, Error> {
+    let address = &*read(address)?;
     match address.split_once(':') {
+        // A server's address is a URL.
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(postgres::PostgresStore::open(address, settings).await?))
+        }
+        Some(("mysql", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(mysql::MysqlStore::open(address, settings).await?))
+        }
+        Some(("mongodb", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(mongodb::MongodbStore::open(address, settings).await?))
+        }
+        Some(("dynamodb", _)) => Ok(Arc::new(dynamodb::DynamodbStore::open(address, settings).await?)),
         Some(("memory", "")) => Ok(Arc::new(memory::MemoryStore::new(settings))),
         Some(("sqlite", path)) if !path.is_empty() => {
             let path = PathBuf::from(path);
             Ok(Arc::new(opened("sqlite store: open", move || sqlite::SqliteStore::open(&path, settings)).await?))
         }
-        _ => Err(Error::Address { address: address.to_owned(), role: "store", accepted: "`memory:` or `sqlite:PATH`" }),
+        _ => Err(Error::Address { address: shown(address), role: "store", accepted: ACCEPTED }),
     }
 }

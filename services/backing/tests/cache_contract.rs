@@ -1,10 +1,11 @@
-//! What every cache must do, and what reading through one must do. A new engine adds one line in the middle.
+//! What every cache must do, and what reading through one must do. A new engine adds a factory and one line in the middle; faults of an
+//! engine are tested in a file of their own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backing::cache::memory::MemoryCache;
@@ -15,22 +16,41 @@ use backing::{Cache, Error, Promises};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, Semaphore};
 
-const TTL: Duration = Duration::from_secs(60);
+#[path = "support/engine.rs"]
+mod engine;
 
+const TTL: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
+
+/// A cache of its own for each test.
 struct Place {
-    address: &'static str,
-    clock: HeldClock,
+    address: String,
+    /// None: the engine's own clock cannot be held.
+    clock: Option<HeldClock>,
 }
 
 impl Place {
     async fn open(&self) -> Arc<dyn Cache> {
-        let settings = Settings { clock: Arc::new(self.clock.clone()), ..Settings::default() };
-        cache::open(self.address, settings).await.unwrap()
+        // A long deadline: these tests are about results, and the machine may be busy.
+        let mut settings = Settings { deadline: LONG, ..Settings::default() };
+        if let Some(clock) = &self.clock {
+            settings.clock = Arc::new(clock.clone());
+        }
+        cache::open(&self.address, settings).await.unwrap()
     }
 }
 
-fn place(address: &'static str) -> Place {
-    Place { address, clock: HeldClock::at(1_800_000_000_000_000) }
+async fn memory_place() -> Option<Place> {
+    Some(Place { address: "memory:".to_owned(), clock: Some(HeldClock::at(1_800_000_000_000_000)) })
+}
+
+/// A database of its own on the server that all tests of the binary share.
+async fn redis_place() -> Option<Place> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let server = tokio::task::spawn_blocking(|| engine::shared(&engine::REDIS)).await.unwrap()?;
+    let (password, at) = (engine::PASSWORD, server.address());
+    let address = format!("redis://:{password}@{at}/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    Some(Place { address, clock: None })
 }
 
 fn value(text: &str) -> Value {
@@ -56,13 +76,43 @@ async fn keeps_the_last_value_until_removed(place: Place) {
 
 async fn forgets_when_the_time_to_live_ends(place: Place) {
     let cache = place.open().await;
-    cache.put("a", value("one"), TTL).await.unwrap();
-    place.clock.advance(TTL - Duration::from_micros(1));
-    assert!(get(&cache, "a").await.is_some());
-    place.clock.advance(Duration::from_micros(1));
-    assert_eq!(get(&cache, "a").await, None);
+    if let Some(clock) = &place.clock {
+        cache.put("a", value("one"), TTL).await.unwrap();
+        clock.advance(TTL - Duration::from_micros(1));
+        assert!(get(&cache, "a").await.is_some());
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(get(&cache, "a").await, None);
+    } else {
+        let (began, ttl) = (Instant::now(), Duration::from_secs(1));
+        cache.put("a", value("one"), ttl).await.unwrap();
+        while get(&cache, "a").await.is_some() {
+            assert!(began.elapsed() < LONG);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(began.elapsed() >= ttl, "{:?}", began.elapsed());
+    }
     cache.put("a", value("two"), TTL).await.unwrap();
     assert!(get(&cache, "a").await.is_some());
+    cache.put("a", value("three"), Duration::ZERO).await.unwrap();
+    assert_eq!(get(&cache, "a").await, None);
+}
+
+/// Bytes of any kind and of a size that no buffer holds at once.
+async fn values_come_back_as_they_went_in(place: Place) {
+    let cache = place.open().await;
+    let bytes: Value = (0..1_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    cache.put("big", bytes.clone(), TTL).await.unwrap();
+    assert!(cache.get("big").await.unwrap() == Some(bytes));
+}
+
+async fn many_at_once_each_get_their_own(place: Place) {
+    let cache = place.open().await;
+    let own = async |number: u32| {
+        let (key, text) = (format!("key {number}"), format!("value {number}"));
+        cache.put(&key, value(&text), TTL).await.unwrap();
+        assert_eq!(get(&cache, &key).await, Some(text));
+    };
+    join_all((0..300).map(own)).await;
 }
 
 async fn a_closed_cache_says_so(place: Place) {
@@ -75,22 +125,28 @@ async fn a_closed_cache_says_so(place: Place) {
 }
 
 macro_rules! every_cache {
-    ($engine:ident, $address:expr) => {
+    ($engine:ident, $factory:ident) => {
         mod $engine {
-            every_cache! { $address; keeps_the_last_value_until_removed forgets_when_the_time_to_live_ends a_closed_cache_says_so }
+            every_cache! { $factory;
+                keeps_the_last_value_until_removed forgets_when_the_time_to_live_ends values_come_back_as_they_went_in
+                many_at_once_each_get_their_own a_closed_cache_says_so
+            }
         }
     };
-    ($address:expr; $($case:ident)*) => {
+    ($factory:ident; $($case:ident)*) => {
         $(
             #[tokio::test]
             async fn $case() {
-                crate::$case(crate::place($address)).await;
+                if let Some(place) = crate::$factory().await {
+                    crate::$case(place).await;
+                }
             }
         )*
     };
 }
 
-every_cache!(memory, "memory:");
+every_cache!(memory, memory_place);
+every_cache!(redis, redis_place);
 
 #[tokio::test]
 async fn no_cache_keeps_nothing() {

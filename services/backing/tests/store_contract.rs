@@ -1,4 +1,5 @@
-//! What every store must do. A new engine adds one line at the end; engine-specific faults are tested beside their engine.
+//! What every store must do. A new engine adds a factory to `support/store_places.rs` and one line at the end; faults of an engine
+//! are tested in a file of their own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,33 +10,14 @@ use std::time::{Duration, Instant};
 use backing::store::{self, Idempotency, Message, NewUser, Settings, Table};
 use backing::{Error, MessageId, Store, UserId};
 use futures_util::future::join_all;
-use tempfile::TempDir;
+use places::{Place, open};
 
 #[path = "support/children.rs"]
 mod children;
-
-/// Somewhere an engine keeps its data, opened as often as a test likes.
-struct Place {
-    address: String,
-    _dir: TempDir,
-}
-
-fn place(address: impl FnOnce(&str) -> String) -> Place {
-    let dir = tempfile::tempdir().unwrap();
-    Place { address: address(dir.path().to_str().unwrap()), _dir: dir }
-}
-
-impl Place {
-    async fn open(&self) -> Arc<dyn Store> {
-        open(&self.address).await
-    }
-}
-
-async fn open(address: &str) -> Arc<dyn Store> {
-    // A long deadline: these tests are about results, and the machine may be busy.
-    let settings = Settings { deadline: Duration::from_secs(20), ..Settings::default() };
-    store::open(address, settings).await.unwrap()
-}
+#[path = "support/engine.rs"]
+mod engine;
+#[path = "support/store_places.rs"]
+mod places;
 
 fn user(name: &str) -> NewUser {
     NewUser { name: name.to_owned(), created_at: "2026-11-24T10:00:00Z".to_owned() }
@@ -267,55 +249,67 @@ async fn create_until_killed(part: &[String]) {
 }
 
 macro_rules! cases {
-    ($address:expr; $($case:ident)*) => {
+    ($factory:ident; $($case:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::$case(crate::place($address)).await;
+                if let Some(place) = crate::places::$factory().await {
+                    crate::$case(place).await;
+                }
             }
         )*
     };
 }
 
-macro_rules! every_store {
-    ($engine:ident, $address:expr) => {
-        mod $engine {
-            cases! { $address;
-                ids_count_up_from_one an_unknown_id_is_none text_comes_back_as_it_went_in a_key_is_answered_once
-                a_delivery_creates_once one_key_at_once_creates_once concurrent_creators_share_no_id
-                a_message_is_stored_once messages_come_newest_first_and_bounded a_closed_store_says_so
-                close_finishes_what_was_handed_over promises_are_said
-            }
+macro_rules! what_every_store_does {
+    ($factory:ident) => {
+        cases! { $factory;
+            ids_count_up_from_one an_unknown_id_is_none text_comes_back_as_it_went_in a_key_is_answered_once
+            a_delivery_creates_once one_key_at_once_creates_once concurrent_creators_share_no_id
+            a_message_is_stored_once messages_come_newest_first_and_bounded a_closed_store_says_so
+            close_finishes_what_was_handed_over promises_are_said
+        }
+    };
+}
+
+macro_rules! store {
+    ($factory:ident) => {
+        mod $factory {
+            what_every_store_does!($factory);
         }
     };
 }
 
 macro_rules! durable_store {
-    ($engine:ident, $address:expr) => {
-        every_store!($engine, $address);
-        mod durable {
-            mod $engine {
-                cases! { $address; reopening_keeps_everything several_openers_see_each_other }
+    ($factory:ident) => {
+        mod $factory {
+            what_every_store_does!($factory);
+            cases! { $factory; reopening_keeps_everything several_openers_see_each_other }
 
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn a_killed_creator_loses_nothing() {
-                    let name = concat!("durable::", stringify!($engine), "::a_killed_creator_loses_nothing");
-                    match crate::children::part() {
-                        Some(part) => crate::create_until_killed(&part).await,
-                        None => crate::a_killed_creator_loses_nothing(crate::place($address), name).await,
-                    }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_killed_creator_loses_nothing() {
+                let name = concat!(stringify!($factory), "::a_killed_creator_loses_nothing");
+                if let Some(part) = crate::children::part() {
+                    crate::create_until_killed(&part).await;
+                } else if let Some(place) = crate::places::$factory().await {
+                    crate::a_killed_creator_loses_nothing(place, name).await;
                 }
             }
         }
     };
 }
 
-every_store!(memory, |_dir| "memory:".to_owned());
-durable_store!(sqlite, |dir| format!("sqlite:{dir}/users.db"));
+// One line an engine, by the name of its factory in `support/store_places.rs`.
+store!(memory);
+durable_store!(sqlite);
+durable_store!(postgres);
+durable_store!(mysql);
+durable_store!(mongodb);
+durable_store!(dynamodb);
 
 #[tokio::test]
 async fn an_unknown_address_names_what_is_accepted() {
-    for address in ["", "memory", "sqlite", "sqlite:", "mysql:x"] {
+    for address in ["", "memory", "sqlite", "sqlite:", "mysql:x", "mysql://h/", "postgres://h:port/d", "oracle:x"] {
         let refused = store::open(address, Settings::default()).await.err().unwrap();
         assert!(refused.to_string().contains("sqlite:PATH"), "{refused}");
     }

@@ -12,16 +12,16 @@ pub struct Config {
     /// Flags that all services have.
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Where messages are kept: `sqlite:PATH` or `memory:`
+    /// Where messages are kept: `memory:`, `sqlite:PATH`, a URL of postgres, mysql, mongodb or dynamodb, or `@FILE` that holds one
     #[arg(long, default_value = "memory:", value_name = "ADDRESS")]
     pub store: String,
-    /// Cache in front of reads: `none` or `memory:`
+    /// Cache in front of reads: `none`, `memory:`, `redis://…` or `@FILE` that holds it
     #[arg(long, default_value = "none", value_name = "ADDRESS")]
     pub cache: String,
     /// Longest life of a cached answer; another replica's reads may lag behind by it
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub cache_ttl: Span,
-    /// Queue between a send and the store: `sqlite:PATH`
+    /// Queue between a send and the store: `sqlite:PATH`, `amqp://…` or `@FILE` that holds it
     #[arg(long, value_name = "ADDRESS")]
     pub queue: String,
     /// Consumers of this replica

@@ -19,10 +19,10 @@ pub struct Config {
     /// Flags that all services have.
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// Where users are kept: `sqlite:PATH` or `memory:`
+    /// Where users are kept: `memory:`, `sqlite:PATH`, a URL of postgres, mysql, mongodb or dynamodb, or `@FILE` that holds one
     #[arg(long, default_value = "memory:", value_name = "ADDRESS")]
     pub store: String,
-    /// Cache in front of reads: `none` or `memory:`
+    /// Cache in front of reads: `none`, `memory:`, `redis://…` or `@FILE` that holds it
     #[arg(long, default_value = "none", value_name = "ADDRESS")]
     pub cache: String,
     /// Longest life of a cached answer
@@ -31,7 +31,7 @@ pub struct Config {
     /// Store a create before the answer, or from a queue after it
     #[arg(long, value_enum, default_value_t = Create::Direct)]
     pub create: Create,
-    /// Queue of `--create queued`: `sqlite:PATH`
+    /// Queue of `--create queued`: `sqlite:PATH`, `amqp://…` or `@FILE` that holds it
     #[arg(long, value_name = "ADDRESS")]
     pub queue: Option<String>,
     /// CPU time burnt per request, such as `create=2ms,get=200us`

@@ -32,7 +32,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 pub async fn open(config: &Config) -> Result<Arc<State>, ServeError> {
     config.work.only(&routes::OPERATIONS)?;
     let opened = |role, address: &str| {
-        let address = address.to_owned();
+        // As it may be shown: without a password.
+        let address = backing::address::shown(address);
         move |error: backing::Error| ServeError::Open { role, address, source: error.into() }
     };
     let store = store::open(&config.store, store::Settings::default()).await.map_err(opened("store", &config.store))?;

@@ -1,0 +1,140 @@
+//! A cache in Redis or Valkey that all replicas share. The server evicts and expires; nothing is kept in this process.
+//! One connection carries all calls and is made again behind them; a call never waits longer than the deadline, whatever the server does.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lab_core::event::Grade;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, FromRedisValue, RedisResult};
+use tokio::time::timeout;
+
+use super::{Cache, Settings, Value};
+use crate::address::shown;
+use crate::{Error, Promises};
+
+const OPEN: &str = "redis cache: open";
+const GET: &str = "redis cache: get";
+const PUT: &str = "redis cache: put";
+const REMOVE: &str = "redis cache: remove";
+const PING: &str = "redis cache: ping";
+
+/// Longest making of a connection. Calls do not wait for it beyond their own deadline.
+const CONNECT: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub struct RedisCache {
+    connection: ConnectionManager,
+    settings: Settings,
+    waiting: AtomicUsize,
+    closed: AtomicBool,
+}
+
+impl RedisCache {
+    /// Connects to `redis://[USER]:PASSWORD@HOST:PORT/DATABASE`.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when the address cannot be read, [`Error::Unreachable`] when no server answers there or it does not let us in.
+    pub async fn open(address: &str, settings: Settings) -> Result<Self, Error> {
+        let unreadable = |_| Error::Address { address: shown(address), role: "cache", accepted: super::ACCEPTED };
+        let client = Client::open(address).map_err(unreadable)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(settings.deadline))
+            // Retries belong to one layer, which is not this one: the next call connects anew.
+            .set_number_of_retries(0);
+        let connection = client.get_connection_manager_with_config(config).await.map_err(|error| {
+            let remedy = "start a Redis there, or correct host, port and password";
+            Error::Unreachable { operation: OPEN, address: shown(address), remedy, source: std::sync::Arc::new(error) }
+        })?;
+        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false) })
+    }
+
+    async fn call<T: FromRedisValue>(&self, operation: &'static str, command: &redis::Cmd) -> Result<T, Error> {
+        let mut connection = self.connection.clone();
+        self.bounded(operation, async move { command.query_async(&mut connection).await }).await
+    }
+
+    /// Also bounds what the driver does not: the wait for a connection that another call is making.
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, Error> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed { operation });
+        }
+        let seat = Seat::take(&self.waiting, operation, self.settings.max_waiting)?;
+        let limit = self.settings.deadline;
+        let answer = timeout(limit, call).await;
+        drop(seat);
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is_timeout() => Err(Error::Timeout { operation, limit }),
+            Ok(Err(error)) => Err(Error::engine(operation, error)),
+            Err(_) => Err(Error::Timeout { operation, limit }),
+        }
+    }
+}
+
+/// One waiting call; also a cancelled one gets up.
+struct Seat<'a>(&'a AtomicUsize);
+
+impl<'a> Seat<'a> {
+    fn take(waiting: &'a AtomicUsize, operation: &'static str, most: usize) -> Result<Self, Error> {
+        let seat = Self(waiting);
+        if waiting.fetch_add(1, Ordering::Relaxed) >= most {
+            return Err(Error::Overloaded { operation, waiting: most });
+        }
+        Ok(seat)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Cache for RedisCache {
+    fn promises(&self) -> Promises {
+        Promises {
+            engine: "redis",
+            durability: "as the server is set up; by default a crash of the server loses what changed since its last snapshot",
+            acknowledgement: "after the change in the server's memory",
+            replication: "as the server is set up; answers do not wait for replicas of it",
+            ordering: "all replicas see one order, removals included",
+            batching: "calls that wait at the same time share one connection, pipelined",
+            fidelity: Grade::Real,
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Value>, Error> {
+        let value: Option<Vec<u8>> = self.call(GET, redis::cmd("GET").arg(key)).await?;
+        Ok(value.map(Value::from))
+    }
+
+    async fn put(&self, key: &str, value: Value, ttl: Duration) -> Result<(), Error> {
+        // The server refuses 0. Rounded down: a value may go earlier, not later.
+        let Some(ttl) = u64::try_from(ttl.as_millis()).ok().filter(|ttl| *ttl > 0) else {
+            return self.remove(key).await;
+        };
+        self.call(PUT, redis::cmd("SET").arg(key).arg(&value[..]).arg("PX").arg(ttl)).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Error> {
+        self.call(REMOVE, redis::cmd("DEL").arg(key)).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.call(PING, &redis::cmd("PING")).await
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.closed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
