@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Endpoint, LoadChange, Sample};
+use crate::parity::Promises;
 use crate::spec::Spec;
 use crate::unit::{RunTime, Span};
 
@@ -182,9 +183,9 @@ pub enum Kind {
         workload: String,
         /// The replica.
         replica: String,
-        /// `killed`.
+        /// `killed`, `paused`, `slowed by 200ms`, …
         what: String,
-        /// Who: `user`.
+        /// Who: `user`, `phase crash`.
         by: String,
     },
     /// One second of one generator.
@@ -227,6 +228,8 @@ pub enum Kind {
         /// Rows found, less those that were there before.
         applied: u64,
     },
+    /// A backing service answers: what it is and what it promises.
+    Backing(Box<BackingSeen>),
     /// How far the environment is what it stands for.
     Fidelity {
         /// What: `cpu-limit`, `store sqlite`, `autoscaler`.
@@ -333,6 +336,34 @@ pub enum Grade {
     Compatible,
     /// A stand-in inside this process or machine.
     Embedded,
+}
+
+/// A backing service as it was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackingSeen {
+    /// `store.postgres`; `store.sqlite` for an embedded one.
+    pub name: String,
+    /// What it says of itself: `PostgreSQL 15.18`.
+    pub server: String,
+    /// Where services reach it, without a password; empty for one inside them.
+    pub address: String,
+    /// The image it was started from; None: it was there already, or is embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSeen>,
+    /// Most connections it takes, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// What it promises, and how far it is what it stands for.
+    pub promises: Promises,
+}
+
+/// An image of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSeen {
+    /// As it was asked for: `postgres:17`.
+    pub name: String,
+    /// Its content: `sha256:…`.
+    pub digest: String,
 }
 
 /// All that a report needs to know of the run as a whole.

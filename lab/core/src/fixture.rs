@@ -200,6 +200,7 @@ impl Scenario {
             rate: Shape::Constant(Rate(rate)),
             length: Span::from_secs(seconds),
             measure,
+            faults: Vec::new(),
         };
         Load {
             target: Target::UserService,

@@ -1,13 +1,16 @@
 //! The vocabulary and arithmetic of `lab`: specs, plans, events, histograms, series, the model, statistics, verdicts.
 //! Pure: no I/O, no clock, no task; time and randomness are handed in.
 
+pub mod aftermath;
 pub mod answer;
 pub mod compare;
 pub mod control;
+pub mod deliveries;
 pub mod distribution;
 pub mod episode;
 pub mod event;
 pub mod expect;
+pub mod fault;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 pub mod histogram;
@@ -17,6 +20,8 @@ pub mod ledger;
 pub mod model;
 pub mod narrate;
 pub mod nearest;
+pub mod numbers;
+pub mod parity;
 pub mod plan;
 pub mod progress;
 pub mod seed;

@@ -2,7 +2,7 @@
 //! than news have none.
 
 use crate::control::LoadChange;
-use crate::event::{Decided, Event, Grade, Kind, Outcome, RunInfo, StepName, TrialInfo};
+use crate::event::{BackingSeen, Decided, Event, Grade, Kind, Outcome, RunInfo, StepName, TrialInfo};
 use crate::unit::Span;
 use crate::words::{count, duration, list, plural, rate, visible};
 
@@ -31,6 +31,7 @@ fn sentence(kind: &Kind) -> Option<String> {
                 if *indeterminate > 0 { format!(", {} of unknown fate", count(*indeterminate)) } else { String::new() };
             format!("{workload}: {} {what} acknowledged{unknown}, {} applied", count(*acknowledged), count(*applied))
         }
+        Kind::Backing(seen) => backing(seen),
         Kind::Fidelity { subject, grade, note } => fidelity(subject, *grade, note),
         Kind::Warning { text } => format!("warning: {text}"),
         Kind::Note { text } => format!("note: {text}"),
@@ -70,6 +71,12 @@ fn replica(kind: &Kind) -> Option<String> {
         Kind::ReplicaStopped { replica, exit, .. } => format!("{replica} died: {exit}"),
         _ => return None,
     })
+}
+
+fn backing(seen: &BackingSeen) -> String {
+    let image = seen.image.as_ref().map(|image| format!(", image {}", image.name)).unwrap_or_default();
+    let at = if seen.address.is_empty() { String::new() } else { format!(" at {}", seen.address) };
+    format!("{} is {}{at}{image}", seen.name, seen.server)
 }
 
 fn run_started(info: &RunInfo) -> String {

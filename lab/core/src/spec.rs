@@ -12,6 +12,7 @@ mod path;
 mod read;
 mod reader;
 pub mod reference;
+mod servers;
 mod services;
 mod shape;
 mod yaml;
@@ -24,7 +25,9 @@ pub use catalogue::{CacheEngine, EnvironmentKind, QueueEngine, StoreEngine, Unkn
 pub use diagnostic::{Diagnostic, Place};
 pub use path::{NotASetting, Set};
 pub use read::{Experiment, MAX_SPEC_BYTES, parse};
+pub use servers::{Role, Server};
 
+use crate::fault::PlannedFault;
 use crate::unit::{Bytes, Millicores, Percent, Rate, Span};
 
 /// One experiment, resolved. Serialises to the YAML/JSON that would produce it again.
@@ -342,6 +345,9 @@ pub struct Phase {
     pub length: Span,
     /// False for warm-up: kept in the journal, left out of expectations.
     pub measure: bool,
+    /// What is broken on purpose while it lasts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<PlannedFault>,
 }
 
 /// The offered rate over a phase. Written `100/s`, `{ from: 100/s, to: 400/s }` or `{ trace: arrivals.csv }`.

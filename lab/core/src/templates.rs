@@ -38,6 +38,7 @@ pub fn default_plan(target: Target, id: &str) -> LoadPlan {
         rate: Shape::Constant(DEFAULT_RATE),
         length: DEFAULT_LENGTH,
         measure: true,
+        faults: Vec::new(),
     };
     let load = Load {
         target,
@@ -115,6 +116,7 @@ fn write(name: &str, path: &str, body: &str, id: &str) -> Operation {
         ],
         body: body.to_owned(),
         creates_key: false,
+        ledger: true,
     }
 }
 
@@ -127,6 +129,7 @@ fn read(name: &str, path: &str) -> Operation {
         headers: Vec::new(),
         body: String::new(),
         creates_key: false,
+        ledger: false,
     }
 }
 
@@ -151,6 +154,7 @@ load: { target: user-service, mix: { create: 25%, get: 75% }, phases: [ { name: 
         assert_eq!(create.body, r#"{"name":"user {n}","created_at":"2024-01-23"}"#);
         assert!(create.headers.contains(&("Idempotency-Key".to_owned(), "run.0-{n}".to_owned())));
         assert!(create.creates_key && !get.creates_key);
+        assert!(create.ledger && !get.ledger);
         assert_eq!((get.method.as_str(), get.path.as_str()), ("GET", "/get?id={key}"));
         assert_eq!((plan.keys, plan.seed, plan.max_queue), (100, 9, 12_000));
         assert_eq!(plan.drain, Span::from_secs(10));

@@ -164,6 +164,9 @@ pub fn local(
     let target = spec.load.as_ref().map_or(lab_core::spec::Target::UserService, |load| load.target);
     let default_load = serde_json::to_string(&templates::default_plan(target, run)).unwrap_or_default();
     match spec.environment {
+        EnvironmentKind::Docker => {
+            Err(EnvError::System { doing: "use Docker".to_owned(), source: std::io::ErrorKind::Unsupported.into() })
+        }
         EnvironmentKind::Local => Ok(Arc::new(LocalEnvironment::new(LocalConfig {
             exe: settings.exe.clone(),
             lab_name: lab.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::control::{EndpointSample, LoadChange, Sample};
-use crate::event::{Event, Kind, Outcome, StepName, TrialInfo};
+use crate::event::{BackingSeen, Event, Kind, Outcome, StepName, TrialInfo};
 use crate::series::{Series, Stretch};
 use crate::unit::{RunTime, Span};
 
@@ -50,6 +50,8 @@ pub struct Trial {
     pub changes: Vec<(RunTime, LoadChange, String)>,
     /// Faults that were put in on purpose, in order.
     pub faults: Vec<Fault>,
+    /// Its backing services as they were found, each once.
+    pub backing: Vec<BackingSeen>,
     /// Newest instant of any of its events.
     pub latest: RunTime,
     /// Samples that came twice and were counted once.
@@ -346,6 +348,10 @@ impl Trial {
             }
             Kind::Fault { replica, what, .. } if self.faults.len() < MOST => {
                 self.faults.push(Fault { at, replica: replica.clone(), what: what.clone() });
+            }
+            Kind::Backing(seen) if self.backing.len() < MOST => {
+                self.backing.retain(|known| known.name != seen.name);
+                self.backing.push((**seen).clone());
             }
             Kind::SharesDealt { generators, from_ns, cause } => self.deal(at, *from_ns, generators, cause),
             Kind::Sample(sample) => self.sample(sample, target),

@@ -106,7 +106,8 @@ catalogue! {
     EnvironmentKind, "environment",
     have {
         Local "local" Embedded "Child processes of this machine, embedded backing services.",
-    } later ["docker", "minikube", "eks", "context"]
+        Docker "docker" Real "Containers of this machine's Docker engine.",
+    } later ["minikube", "eks", "context"]
 }
 
 catalogue! {
@@ -115,7 +116,11 @@ catalogue! {
     have {
         Sqlite "sqlite" Embedded "One SQLite file shared by all replicas.",
         Memory "memory" Embedded "A map in the process: fast, gone with it, never shared between replicas.",
-    } later ["postgres", "mysql", "mongodb", "dynamodb"]
+        Postgres "postgres" Real "PostgreSQL.",
+        Mysql "mysql" Real "MySQL, or MariaDB in its place.",
+        Mongodb "mongodb" Real "MongoDB, or FerretDB in its place.",
+        Dynamodb "dynamodb" Real "Amazon DynamoDB, or DynamoDB Local in its place.",
+    } later []
 }
 
 catalogue! {
@@ -123,7 +128,10 @@ catalogue! {
     QueueEngine, "queue",
     have {
         Sqlite "sqlite" Embedded "One SQLite file shared by all replicas.",
-    } later ["rabbitmq", "kafka", "sqs"]
+        Rabbitmq "rabbitmq" Real "RabbitMQ, a quorum queue.",
+        Kafka "kafka" Real "Apache Kafka, one topic and one group of consumers.",
+        Sqs "sqs" Real "Amazon SQS, or ElasticMQ in its place.",
+    } later []
 }
 
 catalogue! {
@@ -132,7 +140,8 @@ catalogue! {
     have {
         None "none" Real "No cache.",
         Memory "memory" Embedded "A bounded map in each process.",
-    } later ["redis"]
+        Redis "redis" Real "Redis, shared by all replicas.",
+    } later []
 }
 
 #[cfg(test)]
@@ -144,10 +153,8 @@ mod tests {
         let error = |text: &str| text.parse::<StoreEngine>().expect_err(text).to_string();
         assert_eq!(
             error("sqlight"),
-            "there is no store `sqlight`; did you mean `sqlite`?; available: sqlite, memory; \
-             known, but not available in this version: postgres, mysql, mongodb, dynamodb"
+            "there is no store `sqlight`; did you mean `sqlite`?; available: sqlite, memory, postgres, mysql, mongodb, dynamodb"
         );
-        assert!(error("postgres").starts_with("`postgres` is known, but not available in this version"));
         assert!(error("postgras").contains("did you mean `postgres`?"));
         let error = "context:prod".parse::<EnvironmentKind>().expect_err("not yet");
         assert!(error.message.contains("is known, but not available"), "{error}");

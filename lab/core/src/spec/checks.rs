@@ -5,11 +5,13 @@ use super::reader::Reading;
 use super::services::{node_of, splits_store};
 use super::{CreateMode, Load, Services, Spec, StoreEngine, Target, Workload};
 use crate::expect::{Expectation, Measure, latency_limit};
+use crate::fault::FaultTarget;
 use crate::nearest::nearest;
 
 /// Notes everything that does not fit.
 pub(super) fn together(r: &mut Reading<'_>, root: &Node, spec: &Spec) {
     if let Some(load) = &spec.load {
+        faults_hit_something(r, root, spec, load);
         target_is_deployed(r, root, &spec.services, load.target);
     }
     if let Some(service) = &spec.services.user_service {
@@ -27,6 +29,23 @@ fn target_is_deployed(r: &mut Reading<'_>, root: &Node, services: &Services, tar
     let at = root.get("load").and_then(|load| load.get("target")).map_or(&root.at, |node| &node.at);
     let message = format!("`load.target` is {}, which is not deployed", target.name());
     r.error_with(at, message, format!("add `{}: {{}}` to `services`", target.name()));
+}
+
+fn faults_hit_something(r: &mut Reading<'_>, root: &Node, spec: &Spec, load: &Load) {
+    let servers = spec.servers();
+    for fault in load.phases.iter().flat_map(|phase| &phase.faults) {
+        let (hit, help) = match fault.target() {
+            FaultTarget::Role(role) => (
+                servers.iter().any(|server| server.role() == role),
+                "it has to be a server of its own: an embedded engine lives and dies with the service",
+            ),
+            FaultTarget::Workload(name) => (spec.services.workload(name).is_some(), "deploy it, or hit something else"),
+        };
+        if !hit {
+            let at = root.get("load").and_then(|load| load.entry("phases")).map_or(&root.at, |entry| &entry.at);
+            r.error_with(at, format!("a fault hits `{}`, and there is none", fault.target()), help);
+        }
+    }
 }
 
 fn one_store(r: &mut Reading<'_>, root: &Node, name: &str, store: StoreEngine, common: &Workload) {

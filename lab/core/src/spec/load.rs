@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::node::Node;
 use super::reader::{Map, Reading, Wrong, duration, flag, one_of, parsed, whole, whole32, word};
 use super::{Arrivals, Load, Phase, Shape, Target, reference};
+use crate::fault::{FaultTarget, Planned, PlannedFault};
 use crate::unit::{Percent, Rate, Span};
 
 /// More than one machine's generators can offer.
@@ -116,7 +117,61 @@ fn phase(r: &mut Reading<'_>, node: &Node) -> Option<Phase> {
             None
         }
     };
-    Some(Phase { name: name?, rate: rate?, length: length?, measure })
+    let faults = map.get("faults").map(|node| faults(r, node, length)).unwrap_or_default();
+    Some(Phase { name: name?, rate: rate?, length: length?, measure, faults })
+}
+
+fn faults(r: &mut Reading<'_>, node: &Node, phase: Option<Span>) -> Vec<PlannedFault> {
+    r.list(node, "`faults`").iter().filter_map(|item| fault(r, item, phase)).collect()
+}
+
+fn fault(r: &mut Reading<'_>, node: &Node, phase: Option<Span>) -> Option<PlannedFault> {
+    type Make = fn(FaultTarget) -> Planned;
+    const KINDS: [(&str, Make); 4] = [
+        ("kill", Planned::Kill),
+        ("pause", Planned::Pause),
+        ("disconnect", Planned::Disconnect),
+        ("slow", Planned::Slow),
+    ];
+    let map = r.map(node, "a fault", reference::FAULT);
+    if map.wrong {
+        return None;
+    }
+    let target = |text: &str| text.parse::<FaultTarget>().map_err(|message| Wrong(message, None));
+    let given: Vec<_> = KINDS.into_iter().filter(|(name, _)| map.get(name).is_some()).collect();
+    let [(name, make)] = given.as_slice() else {
+        let help = "for instance `{ kill: queue, at: 10s }`";
+        r.error_with(&map.at, "a fault has exactly one of `kill`, `pause`, `disconnect` and `slow`", help);
+        return None;
+    };
+    let what = map.read(r, name, &target).map(make);
+    let spans = duration(Span::ZERO..=DAY);
+    let lasting = duration(Span::from_millis(1)..=DAY);
+    let at = map.read(r, "at", &spans).unwrap_or(Span::ZERO);
+    let (every, length) = (map.read(r, "every", &lasting), map.read(r, "for", &lasting));
+    let by = map.read(r, "by", &lasting);
+    if *name == "kill" && length.is_some() {
+        r.error_with(&map.at("for"), "a kill has no length", "what is killed is started again at once; `pause` lasts");
+    }
+    if *name != "kill" && length.is_none() {
+        r.error_with(&map.at, format!("`{name}` needs `for`"), "for instance `for: 10s`");
+    }
+    if (*name == "slow") != by.is_some() {
+        r.error_with(
+            &map.at,
+            "`by` says how much slower `slow` makes it",
+            "for instance `{ slow: store, by: 200ms, for: 10s }`",
+        );
+    }
+    if phase.is_some_and(|phase| at >= phase) {
+        r.error(&map.at("at"), format!("{at} is not within the phase"));
+    }
+    if let (Some(every), Some(length)) = (every, length)
+        && length >= every
+    {
+        r.error(&map.at("every"), format!("it lasts {length} and would begin again after {every}"));
+    }
+    Some(PlannedFault { what: what?, at, every, length, by })
 }
 
 fn rate(text: &str) -> Result<Rate, Wrong> {

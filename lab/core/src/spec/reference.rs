@@ -253,6 +253,21 @@ pub const PHASE: &[Field] = &[
     field("pause", FLAG, "false", "true: nothing is offered; instead of a rate"),
     field("for", DURATION, "", "how long it lasts"),
     field("measure", FLAG, "true", "false: kept in the journal, left out of expectations"),
+    field("faults", Kind::List(&Kind::Map(FAULT)), "[]", "what is broken on purpose while it lasts"),
+];
+
+const HIT: Kind = Kind::OneOf(&["store", "queue", "cache", "user-service", "message-service", "load-generator"]);
+
+/// One entry of `faults`: exactly one of the first four.
+pub const FAULT: &[Field] = &[
+    field("kill", HIT, "none", "SIGKILL; a server is started again at once, a replica is replaced"),
+    field("pause", HIT, "none", "it stands still; connections stay"),
+    field("disconnect", HIT, "none", "nobody reaches it"),
+    field("slow", HIT, "none", "what goes to it and comes from it takes longer"),
+    field("at", DURATION, "0s", "when, from the phase's start"),
+    field("every", DURATION, "once", "again and again until the phase ends"),
+    field("for", DURATION, "needed, but for `kill`", "how long it lasts"),
+    field("by", DURATION, "needed by `slow`", "how much slower each way is"),
 ];
 
 /// `rate` as a mapping.

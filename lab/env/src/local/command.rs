@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lab_core::spec::{CacheEngine, CreateMode, QueueEngine, Spec, StoreEngine};
+use lab_core::spec::{CacheEngine, CreateMode, QueueEngine, Server, Spec, StoreEngine};
 use lab_core::unit::{Millicores, Span};
 
 use crate::EnvError;
@@ -72,7 +72,7 @@ fn add(args: &mut Vec<String>, flag: &str, value: impl ToString) {
 fn user_service(args: &mut Vec<String>, spec: &Spec, data: &Path) {
     let Some(service) = &spec.services.user_service else { return };
     add(args, "--store", store(service.store, data, USER_SERVICE));
-    cache(args, service.cache, service.cache_ttl);
+    cache(args, service.cache, service.cache_ttl, data);
     match service.create {
         CreateMode::Direct => add(args, "--create", "direct"),
         CreateMode::Queued => {
@@ -86,7 +86,7 @@ fn user_service(args: &mut Vec<String>, spec: &Spec, data: &Path) {
 fn message_service(args: &mut Vec<String>, spec: &Spec, data: &Path) {
     let Some(service) = &spec.services.message_service else { return };
     add(args, "--store", store(service.store, data, MESSAGE_SERVICE));
-    cache(args, service.cache, service.cache_ttl);
+    cache(args, service.cache, service.cache_ttl, data);
     add(args, "--queue", queue(service.queue, data, MESSAGE_SERVICE));
     add(args, "--consumers", service.consumers);
     work(args, &service.work);
@@ -96,21 +96,35 @@ fn store(engine: StoreEngine, data: &Path, workload: &str) -> String {
     match engine {
         StoreEngine::Memory => "memory:".to_owned(),
         StoreEngine::Sqlite => format!("sqlite:{}", data.join(format!("{workload}.db")).display()),
+        StoreEngine::Postgres | StoreEngine::Mysql | StoreEngine::Mongodb | StoreEngine::Dynamodb => {
+            server(Server::of_store(engine), data)
+        }
     }
+}
+
+/// The file in which the address of a server stands: it may hold a password.
+fn server(server: Option<Server>, data: &Path) -> String {
+    let name = server.map(Server::name).unwrap_or_default();
+    format!("@{}", data.with_file_name("backing").join(name).display())
 }
 
 /// A file beside the store's, so that the queue's writes do not wait for the store's.
 fn queue(engine: QueueEngine, data: &Path, workload: &str) -> String {
     match engine {
         QueueEngine::Sqlite => format!("sqlite:{}", data.join(format!("{workload}-queue.db")).display()),
+        QueueEngine::Rabbitmq | QueueEngine::Kafka | QueueEngine::Sqs => server(Server::of_queue(engine), data),
     }
 }
 
-fn cache(args: &mut Vec<String>, engine: CacheEngine, ttl: Span) {
+fn cache(args: &mut Vec<String>, engine: CacheEngine, ttl: Span, data: &Path) {
     match engine {
         CacheEngine::None => add(args, "--cache", "none"),
         CacheEngine::Memory => {
             add(args, "--cache", "memory:");
+            add(args, "--cache-ttl", ttl);
+        }
+        CacheEngine::Redis => {
+            add(args, "--cache", server(Server::of_cache(engine), data));
             add(args, "--cache-ttl", ttl);
         }
     }

@@ -68,7 +68,7 @@ fn place(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
     let text = format!("{}, {}", spec.environment.name(), words::plural(replicas, "replica"));
     parts.push(Part::new(group, text, Role::Text, 5));
     let cost = match spec.environment {
-        EnvironmentKind::Local => "costs nothing",
+        EnvironmentKind::Local | EnvironmentKind::Docker => "costs nothing",
     };
     parts.push(Part::new(", ", cost, Role::Dim, 7));
 }
