@@ -79,6 +79,23 @@ pub enum EnvError {
         #[source]
         source: std::io::Error,
     },
+    /// Docker cannot be used at all.
+    #[error("Docker cannot be used: {problem}; {remedy}")]
+    NoDocker {
+        /// What is missing.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Docker refused, or did not answer.
+    #[error("Docker did not {doing}")]
+    Docker {
+        /// What was asked, with its object.
+        doing: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A service did not do what was asked over its API.
     #[error("{who} did not {what}")]
     Api {

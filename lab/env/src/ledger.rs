@@ -29,6 +29,14 @@ pub enum Thing {
     File,
     /// A control group; its name is the path.
     Cgroup,
+    /// A container of Docker; its name is Docker's.
+    Container,
+    /// A volume of Docker; its name is Docker's.
+    Volume,
+    /// A network of Docker; its name is Docker's.
+    Network,
+    /// What was made for this run at a server that was there before; its name is the file that holds its address.
+    Place,
 }
 
 /// One line.
@@ -68,6 +76,10 @@ impl fmt::Display for Owned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             Thing::Process => write!(f, "process {}", self.name),
+            Thing::Container => write!(f, "container {}", self.name),
+            Thing::Volume => write!(f, "volume {}", self.name),
+            Thing::Network => write!(f, "network {}", self.name),
+            Thing::Place => write!(f, "the place at {}", self.name),
             Thing::Dir | Thing::File | Thing::Cgroup => f.write_str(&self.name),
         }
     }

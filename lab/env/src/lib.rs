@@ -2,6 +2,7 @@
 //! Nothing here drives load, writes a journal or decides about replicas.
 
 pub mod clean;
+mod docker;
 mod environment;
 pub mod front_door;
 mod generator;

@@ -48,6 +48,7 @@ pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> 
             Thing::Cgroup => remove_group(owner, Path::new(&thing.name)),
             Thing::Dir => remove_inside(lab, &thing, |path| fs::remove_dir_all(path)),
             Thing::File => remove_inside(lab, &thing, |path| fs::remove_file(path)),
+            Thing::Container | Thing::Volume | Thing::Network | Thing::Place => false,
         };
         if gone {
             ledger.removed(thing.id);
