@@ -19,6 +19,7 @@ mod system;
 pub mod targets;
 mod wait;
 
+pub use docker::image;
 pub use environment::{
     EnvError, Environment, EventSink, Finding, GeneratorAddress, Removal, ReplicaPhase, ReplicaState, Seen,
 };
