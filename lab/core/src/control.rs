@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deliveries::Fates;
 use crate::histogram::Encoded;
 use crate::ledger::Ledger;
 use crate::spec::{Arrivals, Shape};
@@ -43,6 +44,23 @@ pub struct LoadPlan {
     pub drain: Span,
 }
 
+/// Bits of a request's number that count within its plan.
+const COUNTING: u32 = 32;
+
+impl LoadPlan {
+    /// The `{n}` of the plan's first request; they count up from there. Plans differ in the bits above the counting ones, as far as 20
+    /// bits of their ids' hash can tell them apart, and all stay below 2^53, so that JSON readers keep every digit.
+    pub fn first_n(&self) -> u64 {
+        let hash = self.id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        u64::from((hash >> 12) ^ (hash & 0xfff)) << COUNTING
+    }
+
+    /// Whether a number is one that this plan gives.
+    pub fn numbers(&self, n: u64) -> bool {
+        n >> COUNTING == self.first_n() >> COUNTING
+    }
+}
+
 /// A stretch of load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanPhase {
@@ -74,6 +92,9 @@ pub struct Operation {
     /// A completed request adds one to the known keys (it creates row keys+1).
     #[serde(default)]
     pub creates_key: bool,
+    /// Samples tell what became of each of its requests, by number: it writes a row that holds its `{n}`.
+    #[serde(default)]
+    pub ledger: bool,
 }
 
 /// Which requests of the schedule a generator sends: those whose number k has k mod count = index. An index that is not below the
@@ -223,6 +244,9 @@ pub struct Sample {
     pub longest_turn_ns: u64,
     /// Answers by endpoint.
     pub endpoints: Vec<EndpointSample>,
+    /// What became known of requests whose operation has [`Operation::ledger`], of all phases together.
+    #[serde(default, skip_serializing_if = "Fates::is_empty")]
+    pub fates: Fates,
     /// True for the last sample of a plan.
     pub last: bool,
 }
@@ -282,6 +306,10 @@ pub struct EndpointSample {
     /// First byte written to last byte, completed requests.
     pub service: Encoded,
 }
+
+/// The header, with the value `none`, by which a service promises that a request it answered with an error of its own had no effect
+/// and will have none. Without it the effect of such a request is open.
+pub const EFFECT: &str = "lab-effect";
 
 /// A request refused by the control API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

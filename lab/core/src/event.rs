@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Endpoint, LoadChange, Sample};
+use crate::deliveries::Conserved;
 use crate::parity::Promises;
 use crate::spec::Spec;
 use crate::unit::{RunTime, Span};
@@ -215,7 +216,9 @@ pub enum Kind {
     },
     /// What the autoscaler wanted and why.
     Decided(Box<Decided>),
-    /// After the drain: what was acknowledged against what was applied.
+    /// After the drain: what was acknowledged against what was found, number by number.
+    Conserved(Box<Conserved>),
+    /// As `Conserved`, by counts alone: in journals of labs that did not look at each number.
     Delivered {
         /// The workload.
         workload: String,

@@ -36,8 +36,12 @@ pub enum Measure {
     Completed,
     /// Time from the phase's start until the latency limit holds again and goes on to hold: `recovery`.
     Recovery,
-    /// Acknowledged and not applied: `lost`.
+    /// Acknowledged and not found: `lost`.
     Lost,
+    /// Found, and refused or never attempted: `unexpected`.
+    Unexpected,
+    /// Rows beyond the first of their request: `duplicates`.
+    Duplicates,
     /// Most ready replicas of the autoscaled workload (the target unless only another is autoscaled): `replicas`.
     Replicas,
     /// Most messages waiting: `backlog`.
@@ -68,7 +72,7 @@ pub enum Bound {
     Time(Span),
     /// For errors, completed and hit ratio.
     Share(Percent),
-    /// For lost, replicas and backlog.
+    /// For lost, unexpected, duplicates, replicas and backlog.
     Count(u64),
 }
 
@@ -111,19 +115,22 @@ pub enum BoundError {
 }
 
 /// Names of measures that are not quantiles.
-const NAMED: [(&str, Measure); 9] = [
+const NAMED: [(&str, Measure); 11] = [
     ("max", Measure::Max),
     ("send-lag", Measure::SendLag(0.99)),
     ("errors", Measure::Errors),
     ("completed", Measure::Completed),
     ("recovery", Measure::Recovery),
     ("lost", Measure::Lost),
+    ("unexpected", Measure::Unexpected),
+    ("duplicates", Measure::Duplicates),
     ("replicas", Measure::Replicas),
     ("backlog", Measure::Backlog),
     ("hit-ratio", Measure::HitRatio),
 ];
 const MEASURES: &str =
-    "p50 p90 p95 p99 p99.9 (any quantile) max send-lag errors completed recovery lost replicas backlog hit-ratio";
+    "p50 p90 p95 p99 p99.9 (any quantile) max send-lag errors completed recovery lost unexpected duplicates replicas backlog \
+     hit-ratio";
 /// Longer spellings first: a text is matched from its start.
 const COMPARISONS: [(&str, Comparison); 8] = [
     ("<=", Comparison::AtMost),
@@ -175,7 +182,7 @@ impl Measure {
             Self::Errors | Self::Completed | Self::HitRatio => {
                 ("a percentage", text.parse().map(Bound::Share).map_err(BoundError::from))
             }
-            Self::Lost | Self::Replicas | Self::Backlog => {
+            Self::Lost | Self::Unexpected | Self::Duplicates | Self::Replicas | Self::Backlog => {
                 ("a number", text.parse().map(Bound::Count).map_err(|_| BoundError::Count(text.to_owned())))
             }
         };
@@ -229,9 +236,9 @@ impl FromStr for Expectation {
             (Measure::Recovery, None) => Err(ExpectError::Phase(
                 "recovery is counted from the start of a phase; name it: `recovery(PHASE) < 60s`".to_owned(),
             )),
-            (Measure::Lost, Some(_)) => Err(ExpectError::Phase(
-                "lost is counted once the whole trial has drained; leave the phase out: `lost = 0`".to_owned(),
-            )),
+            (Measure::Lost | Measure::Unexpected | Measure::Duplicates, Some(_)) => Err(ExpectError::Phase(format!(
+                "{name} is counted once the whole trial has drained; leave the phase out: `{name} = 0`"
+            ))),
             _ => Ok(()),
         }?;
         let bound = measure.bound(rest[sign.len()..].trim())?;
@@ -299,6 +306,8 @@ mod tests {
             "completed >= 99%",
             "recovery(step) < 1m",
             "lost = 0",
+            "unexpected = 0",
+            "duplicates <= 3",
             "replicas(step) >= 3",
             "backlog <= 1000",
             "hit-ratio > 80%",
@@ -319,6 +328,7 @@ mod tests {
         assert!(error("errors < 5").contains("errors is compared with a percentage"));
         assert!(error("p99 < 5%").contains("p99 is compared with a time"));
         assert!(error("lost = none").contains("`none` is not a whole number"));
+        assert!(error("duplicates(step) = 0").contains("leave the phase out: `duplicates = 0`"));
         assert!(error("recovery < 60s").contains("recovery(PHASE)"));
         assert!(error("p99() < 60s").contains("is no expectation"));
         assert!(error("p99(step < 60s").contains("is no expectation"));

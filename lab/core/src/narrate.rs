@@ -2,6 +2,7 @@
 //! than news have none.
 
 use crate::control::LoadChange;
+use crate::deliveries::{Balance, Conserved};
 use crate::event::{BackingSeen, Decided, Event, Grade, Kind, Outcome, RunInfo, StepName, TrialInfo};
 use crate::unit::Span;
 use crate::words::{count, duration, list, plural, rate, visible};
@@ -26,6 +27,7 @@ fn sentence(kind: &Kind) -> Option<String> {
         Kind::SampleLost { generator, count: n, .. } => {
             format!("{} of {generator} did not come: these seconds are a gap", plural(*n, "sample"))
         }
+        Kind::Conserved(conserved) => self::conserved(conserved),
         Kind::Delivered { workload, what, acknowledged, indeterminate, applied } => {
             let unknown =
                 if *indeterminate > 0 { format!(", {} of unknown fate", count(*indeterminate)) } else { String::new() };
@@ -71,6 +73,24 @@ fn replica(kind: &Kind) -> Option<String> {
         Kind::ReplicaStopped { replica, exit, .. } => format!("{replica} died: {exit}"),
         _ => return None,
     })
+}
+
+/// `message-service: 4 812 messages acknowledged, all of them found`, and what else was found.
+fn conserved(c: &Conserved) -> String {
+    let Balance { lost, unexpected, duplicated, recovered, .. } = &c.compared;
+    let mut parts = vec![format!("{} {} acknowledged", count(c.acknowledged), c.what)];
+    parts.push(match (lost.count, c.drained) {
+        (0, _) if c.acknowledged > 0 => "all of them found".to_owned(),
+        (lost, true) => format!("{} lost", count(lost)),
+        (missing, false) => format!("{} not found before the queue was empty", count(missing)),
+    });
+    let others = [(unexpected.count, "found unexpectedly"), (duplicated.count, "found once too often")];
+    parts.extend(others.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(n))));
+    if c.indeterminate > 0 {
+        let (open, found) = (count(c.indeterminate), count(recovered.count));
+        parts.push(format!("{open} of unknown fate, {found} of them found"));
+    }
+    format!("{}: {}", c.workload, parts.join(", "))
 }
 
 fn backing(seen: &BackingSeen) -> String {
@@ -181,6 +201,7 @@ fn ended(what: &str, outcome: Outcome, error: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliveries::Listed;
     use crate::unit::RunTime;
 
     fn told(kind: Kind) -> Option<String> {
@@ -233,6 +254,33 @@ mod tests {
             (
                 Kind::SampleLost { generator: "load-generator-1".to_owned(), from_seq: 7, count: 2 },
                 "2 samples of load-generator-1 did not come: these seconds are a gap",
+            ),
+            (
+                Kind::Conserved(Box::new(Conserved {
+                    workload: workload(),
+                    what: "users".to_owned(),
+                    acknowledged: 4_812,
+                    drained: true,
+                    ..Conserved::default()
+                })),
+                "user-service: 4\u{202f}812 users acknowledged, all of them found",
+            ),
+            (
+                Kind::Conserved(Box::new(Conserved {
+                    workload: workload(),
+                    what: "users".to_owned(),
+                    acknowledged: 10,
+                    indeterminate: 3,
+                    compared: Balance {
+                        lost: Listed { count: 2, first: vec![7, 8] },
+                        duplicated: Listed { count: 1, first: vec![6] },
+                        recovered: Listed { count: 1, first: vec![5] },
+                        ..Balance::default()
+                    },
+                    drained: true,
+                    ..Conserved::default()
+                })),
+                "user-service: 10 users acknowledged, 2 lost, 1 found once too often, 3 of unknown fate, 1 of them found",
             ),
             (Kind::Warning { text: "evil \u{1b}[2J text".to_owned() }, "warning: evil \\u{1b}[2J text"),
         ];

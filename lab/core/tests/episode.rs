@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use lab_core::deliveries::Conserved;
 use lab_core::episode::{Direction, Episode, Point, Recovery, episodes};
 use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
@@ -137,12 +138,41 @@ fn a_cut_trial_fails_only_what_can_no_longer_hold() {
 }
 
 #[test]
+fn the_delivery_ledger_decides_what_it_can() {
+    let judged = |change: fn(&mut Conserved), text: &str| {
+        let mut events = Scenario { phases: vec![("step", 20.0, 2, true)], ..Scenario::autoscale(1) }.events();
+        for event in &mut events {
+            if let Kind::Conserved(conserved) = &mut event.kind {
+                change(conserved);
+            }
+        }
+        judged(&Model::of(&events), text)
+    };
+    let table: [(fn(&mut Conserved), &str, Verdict, &str); 9] = [
+        (|_| {}, "lost = 0", Verdict::Pass, "0"),
+        (|_| {}, "unexpected = 0", Verdict::Pass, "0"),
+        (|c| c.indeterminate = 7, "lost = 0", Verdict::Pass, "0"),
+        (|c| c.compared.lost.count = 2, "lost = 0", Verdict::Fail, "2"),
+        (|c| (c.compared.lost.count, c.drained) = (2, false), "lost = 0", Verdict::CannotTell, "0 to 2"),
+        (|c| c.untold = 1, "lost = 0", Verdict::CannotTell, "not known"),
+        (|c| (c.compared.unexpected.count, c.untold) = (2, 1), "unexpected = 0", Verdict::CannotTell, "0 to 2"),
+        (|c| c.compared.unexpected.count = 2, "unexpected = 0", Verdict::Fail, "2"),
+        (|c| c.compared.duplicated.count = 2, "duplicates <= 1", Verdict::Fail, "2"),
+    ];
+    for (change, text, verdict, measured) in table {
+        let judged = judged(change, text);
+        assert_eq!((judged.verdict, judged.measured.as_str()), (verdict, measured), "{text}: {}", judged.why);
+    }
+}
+
+#[test]
 fn requests_of_unknown_fate_leave_losses_open() {
     let delivered = |acknowledged, indeterminate, applied| {
         let mut events = Scenario { phases: vec![("step", 20.0, 2, true)], ..Scenario::autoscale(1) }.events();
         for event in &mut events {
-            if let Kind::Delivered { acknowledged: a, indeterminate: i, applied: p, .. } = &mut event.kind {
-                (*a, *i, *p) = (acknowledged, indeterminate, applied);
+            if let Kind::Conserved(c) = &event.kind {
+                let (workload, what) = (c.workload.clone(), c.what.clone());
+                event.kind = Kind::Delivered { workload, what, acknowledged, indeterminate, applied };
             }
         }
         judged(&Model::of(&events), "lost = 0")
@@ -161,4 +191,9 @@ fn requests_of_unknown_fate_leave_losses_open() {
     );
     assert_eq!(delivered(100, 5, 103).measured, "0 to 2");
     assert_eq!(delivered(100, 5, 105).verdict, Verdict::Pass);
+    let mut events = Scenario { phases: vec![("step", 20.0, 2, true)], ..Scenario::autoscale(1) }.events();
+    events.retain(|event| !matches!(event.kind, Kind::Conserved(_)));
+    for text in ["lost = 0", "unexpected = 0", "duplicates = 0"] {
+        assert_eq!(judged(&Model::of(&events), text).verdict, Verdict::CannotTell, "without a ledger");
+    }
 }

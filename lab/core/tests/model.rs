@@ -391,8 +391,10 @@ proptest! {
                     (at.0, *index) = (wild(), wild() as u32 % 3);
                 }
                 Kind::LoadStarted { at } => at.0 = wild() % 2 * 1_000,
-                Kind::Delivered { acknowledged, indeterminate, applied, .. } => {
-                    (*acknowledged, *indeterminate, *applied) = (wild(), wild(), wild());
+                Kind::Conserved(c) => {
+                    (c.acknowledged, c.indeterminate, c.untold) = (wild(), wild(), wild());
+                    (c.compared.found, c.compared.lost.count, c.compared.unexpected.count) = (wild(), wild(), wild());
+                    c.drained = wild() % 2 == 0;
                 }
                 _ => {}
             }

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use lab_core::control::{EndpointSample, PhaseSample, Sample};
+use lab_core::deliveries::Fates;
+use lab_core::numbers::Numbers;
 
 use crate::clock::process_cpu_ns;
-use crate::recorder::{EndpointRecord, PhaseRecord, Stretch};
+use crate::recorder::{EndpointRecord, PhaseRecord, Stretch, Told};
 
 /// What samples say of their plan.
 #[derive(Debug)]
@@ -130,6 +132,7 @@ impl Gathering {
             cpu_ns: cpu_ns.saturating_sub(self.cpu_ns),
             longest_turn_ns: merged.longest_turn_ns,
             endpoints: merged.endpoints.into_iter().flatten().map(|e| self.endpoint_sample(*e)).collect(),
+            fates: fates(merged.fates),
             last: self.inboxes.iter().all(|i| i.ended && i.stretches.is_empty()),
         };
         (self.to_ns, self.cpu_ns) = (to_ns, cpu_ns);
@@ -147,6 +150,12 @@ impl Gathering {
             service: record.service.encode(),
         }
     }
+}
+
+fn fates(told: Told) -> Fates {
+    let [acknowledged, refused, indeterminate] =
+        [told.acknowledged, told.refused, told.indeterminate].map(|numbers| Numbers::from(numbers).encode());
+    Fates { acknowledged, refused, indeterminate }
 }
 
 fn phase_sample(record: PhaseRecord, operations: &[String]) -> PhaseSample {

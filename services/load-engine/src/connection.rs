@@ -28,6 +28,8 @@ pub(crate) struct InFlight {
     /// Plan time at which its first byte was written.
     pub(crate) written_ns: Option<u64>,
     pub(crate) creates_key: bool,
+    /// What becomes of it is told by its number.
+    pub(crate) ledger: bool,
 }
 
 /// What a read found.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use lab_core::deliveries::Fate;
 use mio::Registry;
 use mio::event::Event;
 
@@ -168,11 +169,11 @@ impl Driver {
         };
         self.write.clear();
         template.render(slots, &mut self.write);
-        let (is_head, creates_key) = (template.is_head, template.creates_key);
+        let (is_head, creates_key, ledger) = (template.is_head, template.creates_key, template.ledger);
         let given_ns = self.now();
         self.recorder.dispatched(given_ns);
         let Some(connection) = self.pool.get(id) else { return };
-        connection.state = State::Busy(InFlight { arrival, given_ns, written_ns: None, creates_key });
+        connection.state = State::Busy(InFlight { arrival, given_ns, written_ns: None, creates_key, ledger });
         match connection.write(&self.write, is_head) {
             Ok(0) => {}
             Ok(_) => self.wrote(id, given_ns),
@@ -236,6 +237,9 @@ impl Driver {
         let now_ns = self.now();
         let Some((flight, endpoint)) = self.end_flight(id) else { return };
         let at = At { index: endpoint, replica: &self.pool.target(endpoint).endpoint.replica };
+        if flight.ledger {
+            self.recorder.fate(self.plan.first_n + flight.arrival.k, fate(&head));
+        }
         if (200..400).contains(&head.status) {
             self.recorder.completed(&flight.arrival, flight.written_ns.unwrap_or(flight.given_ns), now_ns, at);
             if let Some(key) = head.created {
@@ -261,8 +265,16 @@ impl Driver {
         if let Some((flight, endpoint)) = self.end_flight(id) {
             let at = At { index: endpoint, replica: &self.pool.target(endpoint).endpoint.replica };
             self.recorder.failed_in_flight(&flight.arrival, cause, now_ns, at);
+            self.without_answer(&flight);
         }
         self.pool.close(id);
+    }
+
+    /// Tells the fate of a request that gets no answer: open as soon as a byte of it was written.
+    fn without_answer(&mut self, flight: &InFlight) {
+        if flight.ledger && flight.written_ns.is_some() {
+            self.recorder.fate(self.plan.first_n + flight.arrival.k, Fate::Indeterminate);
+        }
     }
 
     fn end_flight(&mut self, id: ConnId) -> Option<(InFlight, usize)> {
@@ -296,9 +308,24 @@ impl Driver {
 
     /// Ends everything: what is under way stays unfinished.
     pub(crate) fn finish(&mut self, now_ns: u64) -> Stretch {
+        for id in self.pool.ids(|c, _| matches!(c.state, State::Busy(_))) {
+            if let Some((flight, _)) = self.end_flight(id) {
+                self.without_answer(&flight);
+            }
+        }
         let stretch = self.cut(now_ns, true);
         self.pool.close_all();
         stretch
+    }
+}
+
+/// What an answer says of the request's effect.
+fn fate(head: &Head) -> Fate {
+    match head.status {
+        200..300 => Fate::Acknowledged,
+        400..500 => Fate::Refused,
+        _ if head.no_effect => Fate::Refused,
+        _ => Fate::Indeterminate,
     }
 }
 

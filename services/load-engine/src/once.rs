@@ -202,6 +202,7 @@ fn drive(options: &Options, path: String) -> Drive {
         headers: options.headers.clone(),
         body: options.body.clone(),
         creates_key: false,
+        ledger: false,
     };
     let plan = LoadPlan {
         id: format!("load-{}", now_ns()),

@@ -86,7 +86,7 @@ impl Plan {
                 templates: templates.clone(),
                 pace: drive.pace,
                 limit: limit_of(index),
-                first_n: u64::from(short_hash(&drive.plan.id)) << 32,
+                first_n: drive.plan.first_n(),
             })
             .collect())
     }
@@ -96,12 +96,6 @@ impl Plan {
 pub(crate) fn worker_share(share: Share, worker: u32, workers: u32) -> Share {
     let count = share.count * workers;
     Share { index: if share.index < share.count { share.index + share.count * worker } else { count }, count }
-}
-
-/// 20 bits of FNV-1a: with 32 bits of request number below it, the result stays under 2^53.
-fn short_hash(text: &str) -> u32 {
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    (hash >> 12) ^ (hash & 0xfff)
 }
 
 /// Everything that is wrong with a plan, each with what to change; empty when it can be driven.
@@ -207,6 +201,7 @@ mod tests {
             headers: vec![],
             body: String::new(),
             creates_key: false,
+            ledger: false,
         };
         LoadPlan {
             id: "p".into(),

@@ -2,6 +2,7 @@
 //! `failed` or `dropped`; what has not left is unfinished, so the ledger sums whenever one looks.
 
 use lab_core::control::Counts;
+use lab_core::deliveries::Fate;
 use lab_core::histogram::Histogram;
 use lab_core::ledger::Ledger;
 use lab_core::unit::Span;
@@ -21,7 +22,16 @@ pub(crate) struct Stretch {
     pub(crate) longest_queue: u64,
     pub(crate) in_flight: u64,
     pub(crate) longest_turn_ns: u64,
+    pub(crate) fates: Told,
     pub(crate) last: bool,
+}
+
+/// Numbers of requests whose fate became known, in the order in which it did.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) acknowledged: Vec<u64>,
+    pub(crate) refused: Vec<u64>,
+    pub(crate) indeterminate: Vec<u64>,
 }
 
 /// Results of one phase in a stretch.
@@ -162,6 +172,17 @@ impl Recorder {
         self.totals.unfinished -= 1;
     }
 
+    /// What became of a request of which at least a byte was written.
+    pub(crate) fn fate(&mut self, n: u64, fate: Fate) {
+        let fates = &mut self.stretch.fates;
+        let told = match fate {
+            Fate::Acknowledged => &mut fates.acknowledged,
+            Fate::Refused => &mut fates.refused,
+            Fate::Indeterminate => &mut fates.indeterminate,
+        };
+        told.push(n);
+    }
+
     /// A request found the queue full.
     pub(crate) fn dropped(&mut self, arrival: &Arrival) {
         let counts = &mut self.phase(arrival.phase).counts;
@@ -230,6 +251,7 @@ impl Stretch {
         self.in_flight_ns = self.in_flight_ns.saturating_add(other.in_flight_ns);
         self.longest_queue = self.longest_queue.max(other.longest_queue);
         self.longest_turn_ns = self.longest_turn_ns.max(other.longest_turn_ns);
+        self.fates.merge(other.fates);
         for record in other.phases {
             match self.phases.iter_mut().find(|p| p.phase == record.phase) {
                 Some(ours) => ours.merge(record),
@@ -242,6 +264,15 @@ impl Stretch {
                 None => self.endpoints.push(Some(record)),
             }
         }
+    }
+}
+
+impl Told {
+    fn merge(&mut self, other: Self) {
+        let Self { acknowledged, refused, indeterminate } = other;
+        self.acknowledged.extend(acknowledged);
+        self.refused.extend(refused);
+        self.indeterminate.extend(indeterminate);
     }
 }
 

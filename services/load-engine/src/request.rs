@@ -43,6 +43,7 @@ pub struct Template {
     /// The answer to HEAD has no body, whatever its headers say.
     pub(crate) is_head: bool,
     pub(crate) creates_key: bool,
+    pub(crate) ledger: bool,
 }
 
 impl Template {
@@ -77,7 +78,8 @@ impl Template {
             text(&mut head, "\r\n");
         }
         text(&mut head, "\r\n");
-        Ok(Self { head, body, is_head: operation.method == "HEAD", creates_key: operation.creates_key })
+        let is_head = operation.method == "HEAD";
+        Ok(Self { head, body, is_head, creates_key: operation.creates_key, ledger: operation.ledger })
     }
 
     /// Appends one request to `out`.
@@ -204,6 +206,7 @@ mod tests {
             headers: vec![("Idempotency-Key".into(), "k-{n}".into())],
             body: body.into(),
             creates_key: true,
+            ledger: false,
         }
     }
 

@@ -5,6 +5,8 @@ mod chunked;
 
 use std::mem::MaybeUninit;
 
+use lab_core::control::EFFECT;
+
 use chunked::Chunked;
 
 /// Longest head, bytes.
@@ -45,6 +47,8 @@ pub struct Head {
     pub keep_alive: bool,
     /// N of a `Location` that ends in `id=N`: the key of the row that was created.
     pub created: Option<u64>,
+    /// The service promises that the request had no effect ([`EFFECT`] is `none`).
+    pub no_effect: bool,
 }
 
 /// How far an answer has come.
@@ -200,7 +204,8 @@ impl Parser {
         let fields = Fields::read(response.headers, response.version == Some(1))?;
         self.state = fields.body(status, self.to_head);
         let keep_alive = fields.keep_alive && self.state != State::ToEnd;
-        self.head = Some(Head { status, keep_alive, created: fields.created });
+        let Fields { created, no_effect, .. } = fields;
+        self.head = Some(Head { status, keep_alive, created, no_effect });
         Ok(Some(length))
     }
 }
@@ -213,12 +218,19 @@ struct Fields {
     encoded_to_end: bool,
     keep_alive: bool,
     created: Option<u64>,
+    no_effect: bool,
 }
 
 impl Fields {
     fn read(headers: &[httparse::Header<'_>], http_1_1: bool) -> Result<Self, ResponseError> {
-        let mut fields =
-            Self { length: None, chunked: false, encoded_to_end: false, keep_alive: http_1_1, created: None };
+        let mut fields = Self {
+            length: None,
+            chunked: false,
+            encoded_to_end: false,
+            keep_alive: http_1_1,
+            created: None,
+            no_effect: false,
+        };
         for header in headers {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let length = whole_number(header.value).ok_or(ResponseError::BadLength)?;
@@ -240,6 +252,8 @@ impl Fields {
                 }
             } else if header.name.eq_ignore_ascii_case("location") {
                 fields.created = created(header.value);
+            } else if header.name.eq_ignore_ascii_case(EFFECT) {
+                fields.no_effect = header.value.trim_ascii().eq_ignore_ascii_case(b"none");
             }
         }
         if fields.chunked && fields.length.is_some() {

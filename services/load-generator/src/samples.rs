@@ -146,6 +146,7 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
+    use lab_core::deliveries::Fates;
 
     use super::*;
 
@@ -164,6 +165,7 @@ mod tests {
             cpu_ns: 0,
             longest_turn_ns: 0,
             endpoints: vec![],
+            fates: Fates::default(),
             last,
         }
     }

@@ -1,6 +1,7 @@
 //! What a trial measured of each measure, as the interval in which the true value lies. A trial that was cut bounds it from the side
 //! that can no longer change.
 
+use crate::deliveries::Conserved;
 use crate::distribution::{Distribution, rank};
 use crate::episode::{Recovery, STAYING, recovery};
 use crate::expect::{Expectation, Measure};
@@ -48,7 +49,9 @@ pub fn text(measure: Measure, value: f64) -> String {
             words::duration(Span(value as u64))
         }
         Measure::Errors | Measure::Completed | Measure::HitRatio => words::share(value),
-        Measure::Lost | Measure::Replicas | Measure::Backlog => words::digits(value),
+        Measure::Lost | Measure::Unexpected | Measure::Duplicates | Measure::Replicas | Measure::Backlog => {
+            words::digits(value)
+        }
     }
 }
 
@@ -66,8 +69,8 @@ struct Scope<'a> {
 /// Measures what an expectation asks for.
 pub fn measure(model: &Model, trial: &Trial, expectation: &Expectation) -> Measured {
     let asked = expectation.measure;
-    if asked == Measure::Lost {
-        return lost(trial);
+    if let Measure::Lost | Measure::Unexpected | Measure::Duplicates = asked {
+        return deliveries(trial, asked);
     }
     let Some(scope) = scope(model, trial, expectation.phase.as_deref()) else {
         let name = expectation.phase.as_deref().unwrap_or("a measured phase");
@@ -83,7 +86,7 @@ pub fn measure(model: &Model, trial: &Trial, expectation: &Expectation) -> Measu
         Measure::Replicas => replicas(asked, model.spec(trial), trial, &scope),
         Measure::Backlog => backlog(asked, trial, &scope),
         Measure::HitRatio => hit_ratio(asked, trial, &scope),
-        Measure::Lost => lost(trial),
+        Measure::Lost | Measure::Unexpected | Measure::Duplicates => deliveries(trial, asked),
     }
 }
 
@@ -304,12 +307,60 @@ fn hit_ratio(asked: Measure, trial: &Trial, scope: &Scope) -> Measured {
     }
 }
 
-/// Acknowledged and not applied. Requests of unknown fate may be among the applied ones, so they widen the interval.
-fn lost(trial: &Trial) -> Measured {
+/// From the delivery ledger, number by number.
+fn deliveries(trial: &Trial, asked: Measure) -> Measured {
+    let ledgers: Vec<&Conserved> = trial.workloads.values().flat_map(|w| &w.conserved).collect();
+    if ledgers.is_empty() {
+        return counted(trial, asked);
+    }
+    let mut low = 0_u64;
+    let mut high = Some(0_u64);
+    for ledger in &ledgers {
+        let (least, most) = match asked {
+            Measure::Lost => ledger.lost(),
+            Measure::Unexpected => (ledger.unexpected().0, Some(ledger.unexpected().1)),
+            _ => (ledger.compared.duplicated.count, Some(ledger.compared.duplicated.count)),
+        };
+        low = low.saturating_add(least);
+        high = high.zip(most).map(|(sum, most)| sum.saturating_add(most));
+    }
+    let sum = |of: fn(&Conserved) -> u64| words::count(ledgers.iter().map(|l| of(l)).fold(0, u64::saturating_add));
+    let mut why = format!(
+        "{} acknowledged, {} of unknown fate, {} found",
+        sum(|l| l.acknowledged),
+        sum(|l| l.indeterminate),
+        sum(|l| l.compared.found)
+    );
+    if ledgers.iter().any(|l| !l.drained) {
+        why.push_str("; the queue was not seen empty");
+    }
+    if ledgers.iter().any(|l| l.untold > 0) {
+        why.push_str("; fates are missing with the samples that did not come");
+    }
+    let dead = ledgers.iter().filter_map(|l| l.dead).fold(0, u64::saturating_add);
+    if dead > 0 && asked == Measure::Lost {
+        why.push_str(&format!("; {} dead letters", words::count(dead)));
+    }
+    match high {
+        None => Measured { why, ..Measured::at_least(asked, low as f64, String::new()) },
+        Some(high) if high == low => Measured::exactly(asked, low as f64, why),
+        Some(high) => {
+            let text = format!("{} to {}", words::count(low), words::count(high));
+            Measured { low: low as f64, high: high as f64, text, why }
+        }
+    }
+}
+
+/// From counts alone, as older journals have them: acknowledged and not applied. Requests of unknown fate may be among the applied
+/// ones, so they widen the interval.
+fn counted(trial: &Trial, asked: Measure) -> Measured {
     let deliveries: Vec<&Delivered> = trial.workloads.values().flat_map(|w| &w.delivered).collect();
     if deliveries.is_empty() {
-        let why = if trial.complete() { "nothing was counted after the drain" } else { CUT };
+        let why = if trial.complete() { "there is no delivery ledger" } else { CUT };
         return Measured::unknown(why);
+    }
+    if asked != Measure::Lost {
+        return Measured::unknown("rows were counted, not told apart");
     }
     let sum = |of: fn(&Delivered) -> u64| deliveries.iter().map(|d| of(d)).fold(0_u64, u64::saturating_add);
     let (acknowledged, indeterminate, applied) =

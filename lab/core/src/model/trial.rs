@@ -392,6 +392,12 @@ impl Trial {
             Kind::Observed { workload, replicas } => self.workload(workload).observed(at, replicas),
             Kind::Gauges { workload, values } => self.workload(workload).gauges(at, values),
             Kind::Decided(decided) => self.workload(&decided.workload).decided(at, decided),
+            Kind::Conserved(conserved) => {
+                let list = &mut self.workload(&conserved.workload).conserved;
+                if list.len() < MOST {
+                    list.push((**conserved).clone());
+                }
+            }
             Kind::Delivered { workload, what, acknowledged, indeterminate, applied } => {
                 let list = &mut self.workload(workload).delivered;
                 if list.len() < MOST {

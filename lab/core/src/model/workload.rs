@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::control::Endpoint;
+use crate::deliveries::Conserved;
 use crate::event::{Decided, ReplicaUsage, SeenMetric};
 use crate::series::{Last, PerSecond, Series};
 use crate::unit::{RunTime, Span};
@@ -35,7 +36,9 @@ pub struct Workload {
     pub decisions: Vec<Decision>,
     /// What happened to its replicas, in order of arrival.
     pub moments: Vec<Moment>,
-    /// What was acknowledged against what was applied.
+    /// What was acknowledged against what was found, number by number.
+    pub conserved: Vec<Conserved>,
+    /// The same by counts alone, in older journals.
     pub delivered: Vec<Delivered>,
     /// The endpoints last pushed, with their version.
     pub endpoints: Option<(u64, Vec<Endpoint>)>,

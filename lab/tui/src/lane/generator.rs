@@ -140,6 +140,7 @@ mod tests {
             cpu_ns: cpu * 10_000_000,
             longest_turn_ns: turn * 1_000_000,
             endpoints: Vec::new(),
+            fates: lab_core::deliveries::Fates::default(),
             last: false,
         };
         (second as f64 + 1.0, Kind::Sample(Box::new(sample)))

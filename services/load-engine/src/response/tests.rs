@@ -95,7 +95,7 @@ fn run(case: &Case, pieces: &[&[u8]]) {
     } else {
         assert_eq!(done, Some(total - case.extra), "{}", case.name);
     }
-    let expected = Head { status: case.status, keep_alive: case.keep_alive, created: case.created };
+    let expected = Head { status: case.status, keep_alive: case.keep_alive, created: case.created, no_effect: false };
     assert_eq!(parser.head(), Some(expected), "{}", case.name);
 }
 

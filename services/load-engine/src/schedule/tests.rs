@@ -26,6 +26,7 @@ fn operation(name: &str, weight: f64) -> Operation {
         headers: vec![],
         body: String::new(),
         creates_key: false,
+        ledger: false,
     }
 }
 

@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 use std::net::TcpListener;
 
-use lab_core::control::LoadPlan;
+use lab_core::control::{LoadPlan, Operation};
+use lab_core::deliveries::Attempts;
 use lab_core::unit::Span;
 use load_engine::{Drive, Pace};
 use proptest::prelude::*;
 
-use crate::rig::{Rig, plan};
+use crate::rig::{Rig, operation, plan};
 use crate::server::{Reply, Server};
 
-const REPLIES: [Reply; 9] = [
+const REPLIES: [Reply; 11] = [
     Reply::Ok,
     Reply::Status(503),
+    Reply::Status(404),
+    Reply::Shed,
     Reply::OkAndClose,
     Reply::Chunked,
     Reply::Silence,
@@ -42,6 +45,7 @@ proptest! {
         });
         let rig = Rig::with_workers(&[server.address], workers);
         let plan = LoadPlan {
+            operations: vec![Operation { ledger: true, ..operation("create", "GET", "/n/{n}") }],
             connections,
             max_queue,
             timeout: Span::from_millis(40),
@@ -59,10 +63,68 @@ proptest! {
         let lines = server.lines();
         prop_assert!(lines.len() as u64 <= outcome.ledger.started, "nothing is sent twice");
         prop_assert_eq!(lines.iter().collect::<HashSet<_>>().len(), lines.len(), "each number is sent once");
+        let told = Attempts::of(outcome.samples.iter().map(|s| &s.fates)).expect("our own sets");
+        prop_assert_eq!(told.len(), outcome.ledger.started, "each started request has one fate");
+        prop_assert_eq!(told.acknowledged.len(), outcome.ledger.completed);
+        let refusals = |cause: &str| outcome.causes.get(cause).copied().unwrap_or(0);
+        prop_assert!(told.refused.len() >= refusals("status 404"));
+        prop_assert!(told.refused.len() <= refusals("status 404") + refusals("status 503"));
+        let came: HashSet<u64> = lines.iter().filter_map(|line| number_in(line)).collect();
+        prop_assert!(told.acknowledged.iter().chain(told.refused.iter()).all(|n| came.contains(&n)), "what was answered had come");
+        let attempted = |n: u64| told.acknowledged.contains(n) || told.refused.contains(n) || told.indeterminate.contains(n);
+        prop_assert!(came.iter().all(|n| attempted(*n)), "what came was attempted");
         if stop_after.is_none() && !closed {
             prop_assert_eq!(outcome.ledger.offered, 375);
         }
     }
+}
+
+/// The number in `GET /n/17 HTTP/1.1`.
+fn number_in(line: &str) -> Option<u64> {
+    line.strip_prefix("GET /n/")?.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn each_fault_has_its_fate() {
+    let fates = |reply| {
+        let server = Server::start(move |_, _| reply);
+        let plan = LoadPlan {
+            operations: vec![Operation { ledger: true, ..operation("create", "GET", "/n/{n}") }],
+            timeout: Span::from_millis(30),
+            ..plan(100.0, 50)
+        };
+        let outcome = Rig::new(&[server.address]).run(plan.clone());
+        let told = Attempts::of(outcome.samples.iter().map(|s| &s.fates)).expect("our own sets");
+        assert!(told.acknowledged.iter().chain(told.refused.iter()).all(|n| plan.numbers(n)));
+        (told.acknowledged.len(), told.refused.len(), told.indeterminate.len())
+    };
+    for (reply, told) in [
+        (Reply::Ok, (5, 0, 0)),
+        (Reply::Status(404), (0, 5, 0)),
+        (Reply::Shed, (0, 5, 0)),
+        (Reply::Status(503), (0, 0, 5)),
+        (Reply::Status(500), (0, 0, 5)),
+        (Reply::Silence, (0, 0, 5)),
+        (Reply::CutShort, (0, 0, 5)),
+        (Reply::Reset, (0, 0, 5)),
+    ] {
+        assert_eq!(fates(reply), told, "{reply:?}");
+    }
+}
+
+#[test]
+fn what_is_cut_off_in_flight_is_open() {
+    let server = Server::good();
+    server.freeze_at(0, None);
+    let plan = LoadPlan {
+        operations: vec![Operation { ledger: true, ..operation("create", "GET", "/n/{n}") }],
+        connections: 2,
+        drain: Span::from_millis(20),
+        ..plan(1_000.0, 100)
+    };
+    let outcome = Rig::new(&[server.address]).run(plan);
+    let told = Attempts::of(outcome.samples.iter().map(|s| &s.fates)).expect("our own sets");
+    assert_eq!((told.len(), told.indeterminate.len()), (2, 2), "two were sent, the others never were");
 }
 
 #[test]
@@ -92,6 +154,7 @@ fn a_closed_port_refuses_every_request_and_none_hangs() {
     assert_eq!(outcome.ledger.offered, 150);
     assert_eq!(outcome.causes.get("connection refused"), Some(&150), "{:?}", outcome.causes);
     assert_eq!(outcome.ledger.started, 0);
+    assert!(outcome.samples.iter().all(|s| s.fates.is_empty()), "nothing was attempted");
 }
 
 #[test]

@@ -137,6 +137,7 @@ pub fn operation(name: &str, method: &str, path: &str) -> Operation {
         headers: vec![],
         body: String::new(),
         creates_key: false,
+        ledger: false,
     }
 }
 

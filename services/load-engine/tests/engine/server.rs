@@ -13,6 +13,8 @@ pub enum Reply {
     /// 204 with the Location of this key.
     Created(u64),
     Status(u16),
+    /// 503 with the promise that nothing happened.
+    Shed,
     /// A good answer, then the connection is closed.
     OkAndClose,
     Chunked,
@@ -157,6 +159,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             Reply::Ok => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned(),
             Reply::Created(key) => format!("HTTP/1.1 204 No Content\r\nLocation: /get?id={key}\r\n\r\n"),
             Reply::Status(status) => format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"),
+            Reply::Shed => {
+                "HTTP/1.1 503 X\r\nRetry-After: 1\r\nLab-Effect: none\r\nContent-Length: 0\r\n\r\n".to_owned()
+            }
             Reply::OkAndClose => "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_owned(),
             Reply::Chunked => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_owned(),
             Reply::Silence => continue,

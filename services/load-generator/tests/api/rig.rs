@@ -170,6 +170,7 @@ pub fn plan(id: &str, rate: f64, millis: u64) -> LoadPlan {
             headers: vec![],
             body: String::new(),
             creates_key: false,
+            ledger: false,
         }],
         arrivals: Arrivals::Constant,
         phases: vec![PlanPhase {
