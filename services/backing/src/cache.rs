@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
-use crate::{Error, Promises};
+use crate::{About, Error, Promises};
 
 pub mod memory;
 pub mod none;
@@ -52,6 +52,11 @@ impl Default for Settings {
 pub trait Cache: Send + Sync + 'static {
     /// What this engine promises.
     fn promises(&self) -> Promises;
+
+    /// What the engine said of itself when it was opened.
+    fn about(&self) -> About {
+        About::nothing_but(&self.promises())
+    }
 
     /// False when every get misses by design, so that readers need not ask.
     fn keeps(&self) -> bool {

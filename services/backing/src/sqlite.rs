@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lab_core::event::Grade;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::Error;
+use crate::{About, Error};
 
 mod readers;
 mod turn;
@@ -101,6 +102,11 @@ fn migrate(connection: &mut Connection, path: &Path, schema: &Schema) -> Result<
         change.pragma_update(None, "user_version", known as i64).map_err(failed)?;
     }
     change.commit().map_err(failed)
+}
+
+/// The library that is built in.
+pub(crate) fn about() -> About {
+    About { server: format!("SQLite {}", rusqlite::version()), fidelity: Grade::Embedded, connections: None }
 }
 
 /// `PATH` with a suffix: `users.db` and `-turn` make `users.db-turn`.

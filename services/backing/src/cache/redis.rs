@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{Cache, Settings, Value};
 use crate::address::shown;
-use crate::{Error, Promises};
+use crate::{About, Error, Promises};
 
 const OPEN: &str = "redis cache: open";
 const GET: &str = "redis cache: get";
@@ -30,6 +30,7 @@ pub struct RedisCache {
     settings: Settings,
     waiting: AtomicUsize,
     closed: AtomicBool,
+    about: About,
 }
 
 impl RedisCache {
@@ -45,11 +46,12 @@ impl RedisCache {
             .set_response_timeout(Some(settings.deadline))
             // Retries belong to one layer, which is not this one: the next call connects anew.
             .set_number_of_retries(0);
-        let connection = client.get_connection_manager_with_config(config).await.map_err(|error| {
+        let mut connection = client.get_connection_manager_with_config(config).await.map_err(|error| {
             let remedy = "start a Redis there, or correct host, port and password";
             Error::Unreachable { operation: OPEN, address: shown(address), remedy, source: std::sync::Arc::new(error) }
         })?;
-        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false) })
+        let about = ask_about_itself(&mut connection).await;
+        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false), about })
     }
 
     async fn call<T: FromRedisValue>(&self, operation: &'static str, command: &redis::Cmd) -> Result<T, Error> {
@@ -77,6 +79,27 @@ impl RedisCache {
             Err(_) => Err(Error::Timeout { operation, limit }),
         }
     }
+}
+
+/// A server that may not be asked, or is too slow to tell, can be used all the same: it is then only as good as compatible.
+async fn ask_about_itself(connection: &mut ConnectionManager) -> About {
+    let info: RedisResult<String> = redis::cmd("INFO").query_async(connection).await;
+    info.map_or_else(|_untold| named(""), |info| named(&info))
+}
+
+/// Who it is, from its `INFO`. Others that speak the protocol put fields of their own beside the version that they speak.
+fn named(info: &str) -> About {
+    let field = |name: &str| info.lines().find_map(|line| line.split_once(':').filter(|(key, _)| *key == name));
+    let text = |name: &str| field(name).map(|(_, value)| value.trim());
+    const OTHERS: [(&str, &str); 3] =
+        [("valkey_version", "Valkey"), ("dragonfly_version", "Dragonfly"), ("garnet_version", "Garnet")];
+    let other = OTHERS.into_iter().find_map(|(key, name)| Some((name, text(key)?)));
+    let (server, fidelity) = match (other, text("redis_version")) {
+        (Some((name, version)), _) => (format!("{name} {version}"), Grade::Compatible),
+        (None, Some(version)) => (format!("Redis {version}"), Grade::Real),
+        (None, None) => ("a server that does not say what it is".to_owned(), Grade::Compatible),
+    };
+    About { server, fidelity, connections: text("maxclients").and_then(|most| most.parse().ok()) }
 }
 
 /// One waiting call; also a cancelled one gets up.
@@ -108,8 +131,12 @@ impl Cache for RedisCache {
             replication: "as the server is set up; answers do not wait for replicas of it",
             ordering: "all replicas see one order, removals included",
             batching: "calls that wait at the same time share one connection, pipelined",
-            fidelity: Grade::Real,
+            fidelity: self.about.fidelity,
         }
+    }
+
+    fn about(&self) -> About {
+        self.about.clone()
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>, Error> {

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use lab_core::event::Grade;
 use lapin::uri::AMQPUri;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{timeout, timeout_at};
@@ -17,8 +16,9 @@ use uuid::Uuid;
 use self::link::{Link, Names, Refusal};
 use super::{Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::address::shown;
-use crate::{Error, Promises};
+use crate::{About, Error, Promises};
 
+mod greeting;
 mod hands;
 mod link;
 
@@ -46,6 +46,7 @@ pub struct RabbitQueue {
     /// Rung when a call ends and when the queue closes.
     changed: Notify,
     closed: AtomicBool,
+    about: About,
 }
 
 /// One call that waits for the broker; also a cancelled one gets up.
@@ -67,7 +68,7 @@ impl RabbitQueue {
         let unreadable = |_| Error::Address { address: shown(address), role: "queue", accepted: super::ACCEPTED };
         let mut uri: AMQPUri = address.parse().map_err(unreadable)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT);
-        let queue = Self {
+        let mut queue = Self {
             uri,
             address: shown(address),
             names: Arc::new(Names { queue: name.into(), dead: format!("{name}.dead").into() }),
@@ -76,11 +77,13 @@ impl RabbitQueue {
             waiting: AtomicUsize::new(0),
             changed: Notify::new(),
             closed: AtomicBool::new(false),
+            about: greeting::named(&[]),
         };
         queue.bounded(OPEN, async |_: Arc<Link>| Ok(())).await.map_err(|error| match error {
             Error::Timeout { operation, .. } => queue.unreachable(operation, error),
             other => other,
         })?;
+        queue.about = greeting::about(&queue.uri, queue.settings.deadline).await;
         Ok(queue)
     }
 
@@ -160,8 +163,12 @@ impl Queue for RabbitQueue {
             ordering: "first published, first delivered to one consumer; what comes back goes ahead of what no process was pushed yet, \
                        what comes back untried goes to the end",
             batching: "messages are pushed ahead, 64 at a time; publishes that wait at the same time share the broker's fsync",
-            fidelity: Grade::Real,
+            fidelity: self.about.fidelity,
         }
+    }
+
+    fn about(&self) -> About {
+        self.about.clone()
     }
 
     async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error> {

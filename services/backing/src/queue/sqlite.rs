@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::clock::micros;
 use crate::sqlite::{self, Limits, Reach, Readers, Schema, Writer};
-use crate::{Error, MessageId, Promises};
+use crate::{About, Error, MessageId, Promises};
 
 const SCHEMA: Schema = Schema {
     operation: "sqlite queue: open",
@@ -195,6 +195,10 @@ impl Queue for SqliteQueue {
             batching: "calls that wait at the same time share one commit",
             fidelity: Grade::Embedded,
         }
+    }
+
+    fn about(&self) -> About {
+        sqlite::about()
     }
 
     async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error> {
