@@ -48,6 +48,8 @@ pub enum Verb {
     Frame(Frame),
     /// Run one of the services in the foreground
     Serve(Box<Serve>),
+    /// Pack this program as the image that containers run
+    Image(Image),
     /// Say what is missing on this machine and how to get it
     Doctor(Doctor),
     /// Remove what earlier labs left behind
@@ -378,6 +380,14 @@ pub enum Service {
     /// Load: the control API
     #[command(name = "load-generator")]
     Load(load_generator::Config),
+}
+
+/// `lab image`
+#[derive(Debug, ClapArgs)]
+pub struct Image {
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 /// `lab doctor`

@@ -8,6 +8,7 @@ mod experiment;
 mod frame;
 mod home;
 mod hpa;
+mod image;
 mod load;
 mod overview;
 mod plan;
@@ -47,6 +48,7 @@ pub fn run(args: Args) -> Result<Code, LabError> {
         Verb::Watch(args) => watch::run(&args, &Settings::read()?),
         Verb::Frame(args) => frame::run(&args, &Settings::read()?),
         Verb::Serve(args) => serve::run(*args),
+        Verb::Image(args) => block_on(image::run(args, Settings::read()?))?,
         Verb::Doctor(args) => block_on(doctor::run(args, Settings::read()?))?,
         Verb::Clean(args) => block_on(clean::run(args, Settings::read()?))?,
         Verb::Hpa(args) => hpa::run(&args),

@@ -1,4 +1,4 @@
-//! Where things are kept: `LAB_HOME` for labs that are up, `LAB_RUNS` for runs. Read once, here.
+//! Where things are kept: `LAB_HOME` for labs that are up, `LAB_RUNS` for runs. What containers run: `LAB_IMAGE_LAB`. Read once, here.
 
 use std::env;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub struct Settings {
     pub runs: PathBuf,
     /// This program.
     pub exe: PathBuf,
+    /// The image that containers of services run, instead of this program packed.
+    pub image: Option<String>,
 }
 
 impl Settings {
@@ -32,7 +34,8 @@ impl Settings {
         let exe = env::current_exe().map_err(|e| LabError::failed("cannot find this program's own path", e))?;
         let runs = path("LAB_RUNS").unwrap_or_else(|| PathBuf::from("runs"));
         let home = std::path::absolute(&home).map_err(|e| LabError::failed("cannot resolve LAB_HOME", e))?;
-        Ok(Self { home, runs, exe })
+        let image = env::var("LAB_IMAGE_LAB").ok().filter(|image| !image.is_empty());
+        Ok(Self { home, runs, exe, image })
     }
 
     /// The folder of one lab.

@@ -8,6 +8,8 @@ mod dashboard;
 mod experiment;
 #[path = "e2e/frame.rs"]
 mod frame;
+#[path = "e2e/image.rs"]
+mod image;
 #[path = "e2e/pty.rs"]
 mod pty;
 #[path = "e2e/replay.rs"]

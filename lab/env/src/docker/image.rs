@@ -88,7 +88,9 @@ pub async fn tidy(wanted: &Wanted, dry_run: bool) -> Result<Tidied, EnvError> {
     for (id, name) in unused(&docker, &wanted.owner, keep.as_deref()).await? {
         match if dry_run { Ok(()) } else { remove(&docker, &id).await } {
             Ok(()) => tidied.removed.push(name),
-            Err(refusal) => tidied.left.push(format!("image {name}: {refusal}")),
+            // A container came meanwhile.
+            Err(refusal) if refusal.is_done() => {}
+            Err(refusal) => tidied.left.push(format!("image {name}: {refusal}; remove it with `docker rmi {id}`")),
         }
     }
     Ok(tidied)
