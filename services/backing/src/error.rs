@@ -35,6 +35,12 @@ pub enum Error {
         /// What was asked, with its engine.
         operation: &'static str,
     },
+    /// A scan was to go on at a place that its table does not have.
+    #[error("{operation} was given a cursor that is not of this table; begin without one")]
+    Cursor {
+        /// What was asked, with its engine.
+        operation: &'static str,
+    },
     /// The engine itself refused or failed.
     #[error("{operation} failed")]
     Engine {

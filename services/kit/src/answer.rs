@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use lab_core::control::EFFECT;
 use serde::Serialize;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -16,6 +17,7 @@ pub struct ApiError {
     status: StatusCode,
     message: Cow<'static, str>,
     retry: bool,
+    no_effect: bool,
 }
 
 #[derive(Serialize)]
@@ -26,7 +28,7 @@ struct Refusal<'a> {
 impl ApiError {
     /// An error answer with this status.
     pub fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), retry: false }
+        Self { status, message: message.into(), retry: false, no_effect: false }
     }
 
     /// 400.
@@ -46,7 +48,14 @@ impl ApiError {
 
     /// 503 with `Retry-After: 1`: the same request may succeed later.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, message: message.into(), retry: true }
+        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    /// Promises that the request had no effect: nothing was done, and nothing of it is under way. An answer below 500 says so by
+    /// itself.
+    #[must_use]
+    pub fn without_effect(self) -> Self {
+        Self { no_effect: true, ..self }
     }
 
     /// 500. What happened belongs into the log, not into the answer.
@@ -70,6 +79,9 @@ impl IntoResponse for ApiError {
         let mut response = json(self.status, &Refusal { error: &self.message });
         if self.retry {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.no_effect {
+            response.headers_mut().insert(EFFECT, HeaderValue::from_static("none"));
         }
         response
     }

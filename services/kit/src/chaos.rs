@@ -48,7 +48,11 @@ impl Chaos {
         let fails = (seen + 1) * share / PER_MILLION > seen * share / PER_MILLION;
         let status =
             StatusCode::from_u16(self.status.load(Ordering::Relaxed)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        fails.then(|| ApiError::new(status, "an error on demand; end it with POST /chaos/errors {\"share\":\"0%\"}"))
+        // The request never comes to its handler.
+        fails.then(|| {
+            ApiError::new(status, "an error on demand; end it with POST /chaos/errors {\"share\":\"0%\"}")
+                .without_effect()
+        })
     }
 }
 

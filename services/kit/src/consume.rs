@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, interval_at, sleep};
 
-use crate::{Lifecycle, chain};
+use crate::{Lifecycle, Metrics, chain};
 
 /// Most messages in one consumer's hands.
 const BATCH: usize = 32;
@@ -26,6 +26,25 @@ pub enum Outcome<E> {
     Poison(String),
     /// It may work later: it is tried again here, so that an outage of the store makes no message dead.
     Later(E),
+}
+
+/// Counts what came more than once. For the consumer to count into; what a killed replica had not shown yet is not counted.
+#[derive(Clone)]
+pub struct Repeats {
+    /// Deliveries of a message after its first.
+    pub redelivered: Counter,
+    /// Deliveries whose effect was there already.
+    pub repeated: Counter,
+}
+
+impl Repeats {
+    /// The counters of a service with one queue.
+    pub fn new(metrics: &Metrics) -> Self {
+        let [redelivered, repeated] = ["lab_queue_redelivered_total", "lab_queue_repeated_total"];
+        metrics.describe(redelivered, "Deliveries of a message after its first");
+        metrics.describe(repeated, "Deliveries whose effect was there already and did not happen again");
+        Self { redelivered: metrics.counter(redelivered, &[]), repeated: metrics.counter(repeated, &[]) }
+    }
 }
 
 /// A queue as a consumer sees it, and the effect of its messages.
@@ -176,7 +195,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::{Metrics, Stage};
+    use crate::Stage;
 
     /// A queue in memory whose messages say how they end.
     #[derive(Default)]

@@ -129,6 +129,7 @@ impl FrontLayer {
             shared.shed.increment(1);
             route.count(method, 503);
             return ApiError::unavailable("all places of this replica are taken; try again in a second")
+                .without_effect()
                 .into_response();
         };
         let mut ending = Ending { route: &route, method, begun: Instant::now(), status: CLIENT_GONE };

@@ -18,6 +18,7 @@ pub mod body;
 mod chaos;
 pub mod consume;
 mod error;
+pub mod export;
 mod front;
 pub mod guard;
 pub mod idempotency;
