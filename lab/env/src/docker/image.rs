@@ -82,10 +82,14 @@ pub async fn pack(wanted: &Wanted) -> Result<Image, EnvError> {
 /// Docker does not say which images there are.
 pub async fn tidy(wanted: &Wanted, dry_run: bool) -> Result<Tidied, EnvError> {
     let Ok(docker) = Engine::connect().await else { return Ok(Tidied::default()) };
+    let idle = unused(&docker, &wanted.owner).await?;
+    if idle.is_empty() {
+        return Ok(Tidied::default());
+    }
     // An executable that cannot be packed has no image to keep.
     let keep = packed(&wanted.exe).await.map(|packed| packed.tag).ok();
     let mut tidied = Tidied::default();
-    for (id, name) in unused(&docker, &wanted.owner, keep.as_deref()).await? {
+    for (id, name) in idle.into_iter().filter(|(_, name)| Some(name) != keep.as_ref()) {
         match if dry_run { Ok(()) } else { remove(&docker, &id).await } {
             Ok(()) => tidied.removed.push(name),
             // A container came meanwhile.
@@ -177,8 +181,8 @@ async fn load(docker: &Docker, archive: Vec<u8>) -> Result<(), Refusal> {
     ask(LOADS_WITHIN, answers.map(|answer| answer.map(drop)).try_collect::<Vec<()>>()).await.map(drop)
 }
 
-/// Id and name of each lab image of this owner that no container uses and that nobody gave another name, but not `keep`.
-async fn unused(docker: &Docker, owner: &str, keep: Option<&str>) -> Result<Vec<(String, String)>, EnvError> {
+/// Id and name of each lab image of this owner that no container uses and that nobody gave another name.
+async fn unused(docker: &Docker, owner: &str) -> Result<Vec<(String, String)>, EnvError> {
     let labels = vec![format!("{IMAGE}=1"), format!("{IMAGE_OWNER}={owner}")];
     let ours = ListImagesOptionsBuilder::default().filters(&HashMap::from([("label", labels)])).build();
     let images = ask(QUICK, docker.list_images(Some(ours))).await.asked(|| "list images".to_owned())?;
@@ -190,8 +194,7 @@ async fn unused(docker: &Docker, owner: &str, keep: Option<&str>) -> Result<Vec<
         // Docker's word for an image without a name.
         let tags: Vec<String> = image.repo_tags.into_iter().filter(|tag| tag != "<none>:<none>").collect();
         let name = tags.first().unwrap_or(&image.id).clone();
-        let foreign = tags.iter().any(|tag| !tag.starts_with("lab:") || Some(tag.as_str()) == keep);
-        (!foreign).then_some((image.id, name))
+        tags.iter().all(|tag| tag.starts_with("lab:")).then_some((image.id, name))
     });
     Ok(named.collect())
 }
