@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Endpoint, LoadChange, Sample};
 use crate::deliveries::Conserved;
+use crate::histogram::Encoded;
 use crate::parity::Promises;
 use crate::spec::Spec;
 use crate::unit::{RunTime, Span};
@@ -213,6 +214,15 @@ pub enum Kind {
         workload: String,
         /// Name to value.
         values: BTreeMap<String, f64>,
+    },
+    /// How long messages took from their send to their place in the store, those that came there in a stretch that ends now.
+    EndToEnd {
+        /// The workload.
+        workload: String,
+        /// Length of the stretch.
+        over: Span,
+        /// One value a message, as the upper end of its bucket on the replica's page: up to a quarter too long.
+        delays: Encoded,
     },
     /// What the autoscaler wanted and why.
     Decided(Box<Decided>),

@@ -48,6 +48,8 @@ pub enum Measure {
     Backlog,
     /// Cache hits over look-ups: `hit-ratio`.
     HitRatio,
+    /// A quantile of the time from a message's send to its place in the store, 0..1: `delivery-p99`.
+    Delivery(f64),
 }
 
 /// How it is compared.
@@ -68,7 +70,7 @@ pub enum Comparison {
 /// What a measure is compared with; which kind fits is settled by the measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
-    /// For response time, send lag and recovery.
+    /// For response time, send lag, delivery and recovery.
     Time(Span),
     /// For errors, completed and hit ratio.
     Share(Percent),
@@ -128,9 +130,10 @@ const NAMED: [(&str, Measure); 11] = [
     ("backlog", Measure::Backlog),
     ("hit-ratio", Measure::HitRatio),
 ];
-const MEASURES: &str =
-    "p50 p90 p95 p99 p99.9 (any quantile) max send-lag errors completed recovery lost unexpected duplicates replicas backlog \
-     hit-ratio";
+const MEASURES: &str = "p50 p90 p95 p99 p99.9 (any quantile) delivery-p99 (any quantile) max send-lag errors completed recovery lost unexpected \
+     duplicates replicas backlog hit-ratio";
+/// What quantiles of the way of messages begin with.
+const DELIVERY: &str = "delivery-";
 /// Longer spellings first: a text is matched from its start.
 const COMPARISONS: [(&str, Comparison); 8] = [
     ("<=", Comparison::AtMost),
@@ -144,7 +147,7 @@ const COMPARISONS: [(&str, Comparison); 8] = [
 ];
 
 fn nearest(found: &str) -> String {
-    let names = NAMED.iter().map(|(name, _)| *name).chain(["p50", "p90", "p95", "p99", "p99.9"]);
+    let names = NAMED.iter().map(|(name, _)| *name).chain(["p50", "p90", "p95", "p99", "p99.9", "delivery-p99"]);
     crate::nearest::nearest(found, names).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
@@ -156,16 +159,21 @@ impl FromStr for Measure {
         if let Some((_, measure)) = NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(*measure);
         }
+        let (make, text): (fn(f64) -> Self, &str) = match text.strip_prefix(DELIVERY) {
+            Some(rest) => (Self::Delivery, rest),
+            None => (Self::Response, text),
+        };
         let number = text.strip_prefix('p').ok_or_else(unknown)?;
         let percent: Percent = format!("{number}%").parse().map_err(|_| unknown())?;
-        (0.0 < percent.0 && percent.0 < 1.0).then_some(Self::Response(percent.0)).ok_or_else(unknown)
+        (0.0 < percent.0 && percent.0 < 1.0).then(|| make(percent.0)).ok_or_else(unknown)
     }
 }
 
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Response(quantile) = self {
-            return write!(f, "p{}", Percent(*quantile).exact().trim_end_matches('%'));
+        if let Self::Response(quantile) | Self::Delivery(quantile) = self {
+            let of = if let Self::Delivery(_) = self { DELIVERY } else { "" };
+            return write!(f, "{of}p{}", Percent(*quantile).exact().trim_end_matches('%'));
         }
         let same_kind = |m: &Measure| std::mem::discriminant(m) == std::mem::discriminant(self);
         f.write_str(NAMED.iter().find(|(_, m)| same_kind(m)).map_or("?", |(name, _)| name))
@@ -176,7 +184,7 @@ impl Measure {
     /// Reads the kind of bound that fits this measure.
     fn bound(self, text: &str) -> Result<Bound, ExpectError> {
         let (what, read) = match self {
-            Self::Response(_) | Self::Max | Self::SendLag(_) | Self::Recovery => {
+            Self::Response(_) | Self::Max | Self::SendLag(_) | Self::Recovery | Self::Delivery(_) => {
                 ("a time", text.parse().map(Bound::Time).map_err(BoundError::from))
             }
             Self::Errors | Self::Completed | Self::HitRatio => {
@@ -311,6 +319,8 @@ mod tests {
             "replicas(step) >= 3",
             "backlog <= 1000",
             "hit-ratio > 80%",
+            "delivery-p99(step) < 500ms",
+            "delivery-p50 < 1s",
         ] {
             assert_eq!(text.parse::<Expectation>().expect(text).to_string(), text);
         }
@@ -326,6 +336,8 @@ mod tests {
         assert!(error("p0 < 1s").contains("is not measured"));
         assert!(error("p100 < 1s").contains("is not measured"));
         assert!(error("errors < 5").contains("errors is compared with a percentage"));
+        assert!(error("delivery-p < 1s").contains("did you mean `delivery-p99`?"));
+        assert!(error("delivery-p99 < 5").contains("delivery-p99 is compared with a time"));
         assert!(error("p99 < 5%").contains("p99 is compared with a time"));
         assert!(error("lost = none").contains("`none` is not a whole number"));
         assert!(error("duplicates(step) = 0").contains("leave the phase out: `duplicates = 0`"));

@@ -6,6 +6,7 @@ use lab_core::deliveries::Conserved;
 use lab_core::episode::{Direction, Episode, Point, Recovery, episodes};
 use lab_core::event::{Event, Kind};
 use lab_core::fixture::Scenario;
+use lab_core::histogram::Histogram;
 use lab_core::judge::{self, Judged, Verdict};
 use lab_core::model::Model;
 use lab_core::unit::Span;
@@ -108,6 +109,38 @@ fn every_measure_is_judged() {
     }
     let few = judged(&model, "p99.9(cool-down) < 10s");
     assert!(few.why.contains("are too few, it takes 10\u{202f}000"), "{}", few.why);
+}
+
+#[test]
+fn the_way_of_messages_is_merged_over_its_seconds_and_known_to_its_buckets() {
+    let mut events = events().to_vec();
+    let during = |phase: &str| {
+        let starts = |e: &Event| matches!(&e.kind, Kind::PhaseStarted { name, .. } if name == phase);
+        events.iter().position(starts).expect("such a phase") + 1
+    };
+    // From the last phase on, so that positions stay.
+    for (at, took, messages) in [(during("cool-down"), 900, 990), (during("step"), 100, 1010)] {
+        let mut delays = Histogram::new();
+        delays.record_n(Span::from_millis(took), messages);
+        let over = Span::from_secs(1);
+        let kind = Kind::EndToEnd { workload: "message-service".to_owned(), over, delays: delays.encode() };
+        let mut t = events[at].t;
+        t.0 += 2_000_000_000;
+        events.insert(at, Event { t, kind, ..events[at].clone() });
+    }
+    events.iter_mut().enumerate().for_each(|(i, e)| e.n = i as u64 + 1);
+    let model = Model::of(&events);
+    for (text, verdict) in [
+        ("delivery-p99(step) < 101ms", Verdict::Pass),
+        ("delivery-p99(step) < 90ms", Verdict::CannotTell),
+        ("delivery-p99(step) < 70ms", Verdict::Fail),
+        ("delivery-p50 < 200ms", Verdict::Pass),
+        ("delivery-p99 < 200ms", Verdict::Fail),
+        ("delivery-p99.9(step) < 1h", Verdict::CannotTell),
+    ] {
+        let judged = judged(&model, text);
+        assert_eq!(judged.verdict, verdict, "{text}: {} ({})", judged.measured, judged.why);
+    }
 }
 
 /// The run up to the first event that `stop` accepts.

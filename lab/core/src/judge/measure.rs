@@ -13,6 +13,8 @@ use crate::words;
 
 /// Requests that must lie beyond a quantile for it to be printed.
 const MOST_EXTREME: f64 = 10.0;
+/// How many times the lower end of a bucket its upper end is, at most, on the pages that the way of messages is read from.
+const DELIVERY_BUCKET: f64 = 1.25;
 
 /// A measurement.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +47,7 @@ impl Measured {
 /// A value of a measure with its unit.
 pub fn text(measure: Measure, value: f64) -> String {
     match measure {
-        Measure::Response(_) | Measure::Max | Measure::SendLag(_) | Measure::Recovery => {
+        Measure::Response(_) | Measure::Max | Measure::SendLag(_) | Measure::Recovery | Measure::Delivery(_) => {
             words::duration(Span(value as u64))
         }
         Measure::Errors | Measure::Completed | Measure::HitRatio => words::share(value),
@@ -86,6 +88,7 @@ pub fn measure(model: &Model, trial: &Trial, expectation: &Expectation) -> Measu
         Measure::Replicas => replicas(asked, model.spec(trial), trial, &scope),
         Measure::Backlog => backlog(asked, trial, &scope),
         Measure::HitRatio => hit_ratio(asked, trial, &scope),
+        Measure::Delivery(q) => delivery(asked, trial, &scope, (q, expectation.phase.is_none())),
         Measure::Lost | Measure::Unexpected | Measure::Duplicates => deliveries(trial, asked),
     }
 }
@@ -304,6 +307,25 @@ fn hit_ratio(asked: Measure, trial: &Trial, scope: &Scope) -> Measured {
         _ if !scope.complete => Measured::unknown(CUT),
         0.0 => Measured::unknown("no cache look-up was counted"),
         _ => Measured::exactly(asked, counts.0 / lookups, format!("of {} look-ups", words::digits(lookups))),
+    }
+}
+
+/// Of the messages that came to their place while the phases lasted; of whole trials, also of those that came later.
+fn delivery(asked: Measure, trial: &Trial, scope: &Scope, (q, whole): (f64, bool)) -> Measured {
+    let until = if whole { RunTime(u64::MAX) } else { scope.until };
+    let mut ways = Distribution::default();
+    let stretches = trial.workloads.values().flat_map(|w| w.end_to_end.between(scope.from, until));
+    stretches.for_each(|stretch| ways.merge(&stretch.value));
+    let n = ways.count();
+    let value = ways.quantile(q).filter(|_| n as f64 * (1.0 - q) >= MOST_EXTREME - 1e-6);
+    match value {
+        _ if !scope.complete => Measured::unknown(CUT),
+        Some(value) => {
+            let high = value.0 as f64;
+            let why = format!("of {} that came to their place, by buckets", words::plural(n, "message"));
+            Measured { low: high / DELIVERY_BUCKET, ..Measured::exactly(asked, high, why) }
+        }
+        None => Measured::unknown(format!("{} are too few", words::plural(n, "delivered message"))),
     }
 }
 

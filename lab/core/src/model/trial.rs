@@ -391,6 +391,7 @@ impl Trial {
             }
             Kind::Observed { workload, replicas } => self.workload(workload).observed(at, replicas),
             Kind::Gauges { workload, values } => self.workload(workload).gauges(at, values),
+            Kind::EndToEnd { workload, over, delays } => self.workload(workload).delivered_in(at, *over, delays),
             Kind::Decided(decided) => self.workload(&decided.workload).decided(at, decided),
             Kind::Conserved(conserved) => {
                 let list = &mut self.workload(&conserved.workload).conserved;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::control::Endpoint;
 use crate::deliveries::Conserved;
+use crate::distribution::Distribution;
 use crate::event::{Decided, ReplicaUsage, SeenMetric};
+use crate::histogram::Encoded;
 use crate::series::{Last, PerSecond, Series};
 use crate::unit::{RunTime, Span};
 
@@ -30,6 +32,8 @@ pub struct Workload {
     pub cpu: Series<PerSecond>,
     /// Numbers of the workload as a whole, by name.
     pub gauges: BTreeMap<String, Series<Last<f64>>>,
+    /// How long messages took from their send to their place in the store, by when they came there.
+    pub end_to_end: Series<Distribution>,
     /// Changes of the wanted number.
     pub scalings: Vec<Scaling>,
     /// What the autoscaler wanted, in order.
@@ -228,9 +232,11 @@ impl Workload {
     pub fn heap_bytes(&self) -> usize {
         let steps = self.desired.stretches().len() + self.created.stretches().len() + self.ready.stretches().len();
         let gauges: usize = self.gauges.values().map(|g| 24 * g.stretches().len()).sum();
+        let delays: usize = self.end_to_end.stretches().iter().map(|s| 40 + s.value.heap_bytes()).sum();
         let decisions: usize = self.decisions.iter().map(|d| 160 + d.why.len() + 72 * d.seen.len()).sum();
         24 * steps
             + gauges
+            + delays
             + decisions
             + 32 * self.cpu.stretches().len()
             + 320 * self.replicas.len()
@@ -288,6 +294,13 @@ impl Workload {
             if self.gauges.contains_key(name) || self.gauges.len() < MOST_GAUGES {
                 self.gauges.entry(name.clone()).or_default().push(at, at, Last(*value));
             }
+        }
+    }
+
+    /// A text that is no histogram tells of nothing.
+    pub(super) fn delivered_in(&mut self, at: RunTime, over: Span, delays: &Encoded) {
+        if let Ok(delays) = Distribution::decode(delays) {
+            self.end_to_end.push(RunTime(at.0.saturating_sub(over.0)), at, delays);
         }
     }
 
