@@ -108,7 +108,7 @@ impl Service {
         let address = match self.in_time(limit, create.send()).await? {
             Ok(created) => return created.queue_url.ok_or_else(|| Error::engine(OPEN, LeftOut("QueueUrl"))),
             // It is there with other attributes.
-            Err(error) if error.as_service_error().is_some_and(|said| said.is_queue_name_exists()) => {
+            Err(error) if is_code(error.code(), &["QueueNameExists", "QueueAlreadyExists"]) => {
                 let get = self.client.get_queue_url().queue_name(name);
                 let found = self.in_time(limit, get.send()).await?.map_err(self.place.failed(OPEN))?;
                 found.queue_url.ok_or_else(|| Error::engine(OPEN, LeftOut("QueueUrl")))?
@@ -131,7 +131,7 @@ impl Service {
                     let value = got.attributes.and_then(|mut all| all.remove(&name));
                     return value.ok_or_else(|| Error::engine(OPEN, LeftOut("Attributes")));
                 }
-                Err(error) if error.as_service_error().is_some_and(|said| said.is_queue_does_not_exist()) => {}
+                Err(error) if is_code(error.code(), &["QueueDoesNotExist", "NonExistentQueue"]) => {}
                 Err(error) => return Err(self.place.failed(OPEN)(error)),
             }
             sleep(WAIT).await;
@@ -298,10 +298,14 @@ pub(super) fn seconds(length: Duration) -> i32 {
     i32::try_from(whole).unwrap_or(i32::MAX)
 }
 
+/// Whether an error's code is one of these. SQS has an older name beside each, behind dots, and does not always send the same one.
+fn is_code(code: Option<&str>, names: &[&str]) -> bool {
+    code.and_then(|code| code.rsplit('.').next()).is_some_and(|code| names.contains(&code))
+}
+
 /// Whether an error's code says that the receipt fits no delivery. That a message was held for 12 hours says the same.
 fn is_stale(code: Option<&str>) -> bool {
-    let code = code.and_then(|code| code.rsplit('.').next());
-    matches!(code, Some("ReceiptHandleIsInvalid" | "MessageNotInflight" | "InvalidParameterValue"))
+    is_code(code, &["ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"])
 }
 
 fn not_done<A>(operation: &'static str, entry: &BatchResultErrorEntry) -> Said<A> {
