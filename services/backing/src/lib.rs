@@ -4,6 +4,7 @@
 mod about;
 pub mod address;
 mod aws;
+mod aws;
 pub mod cache;
 pub mod clock;
 mod error;

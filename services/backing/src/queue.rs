@@ -13,6 +13,7 @@ use crate::{Error, MessageId, Promises};
 
 pub mod rabbitmq;
 pub mod sqlite;
+pub mod sqs;
 
 /// What a producer hands over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +115,11 @@ pub trait Queue: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-const ACCEPTED: &str = "`sqlite:PATH` or `amqp://USER:PASSWORD@HOST:PORT/VHOST`";
+const ACCEPTED: &str = "`sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`, `sqs://HOST:PORT/PREFIX?region=REGION` \
+                        or `sqs:aws:REGION/PREFIX`";
 
-/// Opens the queue called `name` at `address`: `sqlite:PATH` or `amqp://USER:PASSWORD@HOST:PORT/VHOST`. Queues of other names in the same place do not meet it.
+/// Opens the queue called `name` at `address`: `sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`,
+/// `sqs://HOST:PORT/PREFIX?region=REGION` (a server that stands in for SQS) or `sqs:aws:REGION/PREFIX`. Queues of other names in the same place do not meet it.
 ///
 /// # Errors
 /// [`Error::Address`] when the address names no engine; otherwise what the engine says.
@@ -128,6 +131,7 @@ pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<d
             let open = move || sqlite::SqliteQueue::open(&path, &name, settings);
             Ok(Arc::new(opened("sqlite queue: open", open).await?))
         }
+        Some(("sqs", _)) => Ok(Arc::new(sqs::SqsQueue::open(address, name, settings).await?)),
         Some(("amqp", _)) => Ok(Arc::new(rabbitmq::RabbitQueue::open(address, name, settings).await?)),
         _ => Err(Error::Address { address: shown(address), role: "queue", accepted: ACCEPTED }),
     }

@@ -1,10 +1,9 @@
 //! A store in DynamoDB tables that any number of processes share. A create is a row of conditional writes, see [`super::claim`];
 //! a message is one transaction over its identity and its place in the inbox, so that inboxes are read consistently.
-//! The tables and how they come to be are in `dynamodb/tables.rs`, the address in `dynamodb/place.rs`.
+//! The tables and how they come to be are in `dynamodb/tables.rs`.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,14 +17,13 @@ use uuid::Uuid;
 
 use super::claim::{self, Answer, Documents};
 use super::gate::Gate;
-use super::{Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use crate::aws::{Limits, Place, Wanted};
 use crate::clock::micros;
 use crate::{Error, MessageId, Promises, UserId};
 
-mod place;
 mod tables;
 
-use place::Place;
 use tables::Tables;
 
 const OPEN: &str = "dynamodb store: open";
@@ -55,8 +53,9 @@ impl DynamodbStore {
     /// [`Error::Address`] when the address cannot be read; [`Error::Unreachable`] when the service is away or refuses;
     /// [`Error::NewerSchema`] and [`Error::OtherFile`] when the tables are not for this build or not a store's.
     pub async fn open(address: &str, settings: Settings) -> Result<Self, Error> {
-        let place = Place::read(address)?;
-        let client = place.client(&settings).await;
+        let place = Place::read(address, Wanted { scheme: "dynamodb", role: "store", accepted: ACCEPTED })?;
+        let limits = Limits { deadline: settings.deadline, ends_calls: true, idle: settings.connections };
+        let client = Client::new(&place.config(limits).await);
         let tables = Tables::of(place.prefix());
         let store = Self { gate: Gate::new(&settings), settings, client, tables, place };
         store.prepare().await?;
@@ -68,18 +67,7 @@ impl DynamodbStore {
         &self,
         operation: &'static str,
     ) -> impl Fn(SdkError<E, HttpResponse>) -> Error {
-        let address = self.place.address().to_owned();
-        move |error| match error {
-            SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) | SdkError::ConstructionFailure(_) => {
-                Error::Unreachable {
-                    operation,
-                    address: address.clone(),
-                    remedy: "start the service there, or correct the address; AWS itself wants credentials in the environment",
-                    source: Arc::new(error),
-                }
-            }
-            error => Error::engine(operation, error),
-        }
+        self.place.failed(operation)
     }
 
     /// Puts an item. False when there is one with its key, whose attribute is named.

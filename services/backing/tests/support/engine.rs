@@ -126,6 +126,19 @@ pub const SQS: Kind = Kind {
     ready: |answer| answer.starts_with(b"HTTP/1.1 200"),
 };
 
+/// As [`SQS`], but a message is on disk before it is answered. A restart keeps the container's files.
+pub const SQS_ON_DISK: Kind = Kind {
+    arguments: &[
+        "-Dmessages-storage.enabled=true",
+        "-Dmessages-storage.driver-class=org.h2.Driver",
+        // Otherwise H2 writes within half a second, and what was answered last is lost.
+        "-Dmessages-storage.uri=jdbc:h2:/tmp/messages;WRITE_DELAY=0",
+        "-Dmessages-storage.username=sa",
+        "-Dmessages-storage.password=",
+    ],
+    ..SQS
+};
+
 fn kafka_environment(port: u16) -> Vec<String> {
     let listeners = "INTERNAL://:29092,EXTERNAL://:9092,CONTROLLER://:9093";
     let advertised = format!("INTERNAL://localhost:29092,EXTERNAL://127.0.0.1:{port}");

@@ -195,6 +195,26 @@ pub fn rabbitmq_at(server: &Engine) -> String {
     format!("amqp://lab:{PASSWORD}@{}/%2f", server.address())
 }
 
+/// Queues of its own on the emulator that all tests of the binary share.
+pub async fn sqs() -> Option<Place> {
+    let can = Can {
+        fill_a_receive: false,
+        count_at_once: false,
+        keep_order: false,
+        return_to_the_front: false,
+        bury_unasked: false,
+        hold_the_clock: false,
+        ..EVERYTHING
+    };
+    let address = sqs_at(shared(&engine::SQS).await?);
+    Some(Place::new(|_| address, fresh_prefix(), can))
+}
+
+/// The queues of the prefix `lab` on this emulator.
+pub fn sqs_at(server: &Engine) -> String {
+    format!("sqs://{}/lab?region=eu-west-1", server.address())
+}
+
 /// As [`engine::shared`], for tests that run on a runtime: its start blocks.
 pub async fn shared(kind: &'static engine::Kind) -> Option<&'static Engine> {
     tokio::task::spawn_blocking(move || engine::shared(kind)).await.unwrap()
