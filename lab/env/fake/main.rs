@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lab_core::control::{LoadState, Status, Targets};
+use lab_core::event::Grade;
 use lab_core::ledger::Ledger;
-use lab_env::{Environment as _, LocalConfig, LocalEnvironment, LocalLimits};
+use lab_core::parity::Promises;
+use lab_env::{DockerConfig, DockerEnvironment, Environment, LocalConfig, LocalEnvironment, LocalLimits, Probed};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +35,7 @@ async fn main() -> Result<(), Failure> {
             Ok(lab_env::reaper::reap(Path::new(flag(&args, "--home")?), flag(&args, "--name")?)?)
         }
         Some("hold") => hold(&exe, &args).await,
+        Some("__backing") => backing(&args),
         other => Err(format!("unknown verb {other:?}").into()),
     }
 }
@@ -40,6 +43,23 @@ async fn main() -> Result<(), Failure> {
 fn flag<'a>(args: &'a [String], name: &str) -> Result<&'a str, Failure> {
     let at = args.iter().position(|arg| arg == name).ok_or_else(|| format!("{name} is missing"))?;
     Ok(args.get(at + 1).ok_or_else(|| format!("{name} has no value"))?)
+}
+
+/// What engines say of themselves to those that ask: `__backing probe --role R …`.
+fn backing(args: &[String]) -> Result<(), Failure> {
+    let promised = || "nothing".to_owned();
+    let promises = Promises {
+        engine: flag(args, "--role")?.to_owned(),
+        durability: promised(),
+        acknowledgement: promised(),
+        replication: promised(),
+        ordering: promised(),
+        batching: promised(),
+        fidelity: Grade::Embedded,
+    };
+    let probed = Probed { server: "a fake".to_owned(), address: String::new(), connections: None, promises };
+    println!("{}", serde_json::to_string(&probed)?);
+    Ok(())
 }
 
 async fn serve(exe: &Path, service: &str, args: &[String]) -> Result<(), Failure> {
@@ -127,11 +147,11 @@ fn status(state: &State) -> Status {
     }
 }
 
-/// Has a lab up until it is killed: `hold --home H --name N --runs DIR --spec FILE`.
+/// Has a lab up until it is killed: `hold --home H --name N --runs DIR --spec FILE`, in Docker with `--image IMAGE`.
 async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
     let (events, mut seen) = tokio::sync::mpsc::channel(64);
     tokio::spawn(async move { while seen.recv().await.is_some() {} });
-    let environment = LocalEnvironment::new(LocalConfig {
+    let config = LocalConfig {
         exe: exe.to_owned(),
         lab_name: flag(args, "--name")?.to_owned(),
         run_id: "held-run".to_owned(),
@@ -140,7 +160,11 @@ async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
         events,
         default_load: "{}".to_owned(),
         limits: LocalLimits::default(),
-    })?;
+    };
+    let environment: Box<dyn Environment> = match flag(args, "--image") {
+        Ok(image) => Box::new(DockerEnvironment::new(DockerConfig { lab: config, image: Some(image.to_owned()) })?),
+        Err(_) => Box::new(LocalEnvironment::new(config)?),
+    };
     let text = std::fs::read_to_string(flag(args, "--spec")?)?;
     let spec = lab_core::spec::parse("held.yaml", &text, &[], &|_| Err("no files".to_owned()));
     let spec = spec.map_err(|found| format!("{found:?}"))?.spec;

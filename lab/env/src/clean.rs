@@ -1,9 +1,11 @@
-//! The third net, `lab clean`: every lab that nobody holds and that left something, and every marked process whose lab is not up.
+//! The third net, `lab clean`: every lab that nobody holds and that left something, and every marked process and every labelled thing
+//! in Docker whose lab is not up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::docker::sweep as docker;
 use crate::home::{Home, LabDir};
-use crate::lease::{self, Lease, Role};
+use crate::lease::{self, Holder, Lease, Role};
 use crate::ledger::Ledger;
 use crate::proc::{self, ProcessRef};
 use crate::sweep::{Patience, end_processes, sweep};
@@ -43,6 +45,14 @@ pub fn leftovers(home: &Home) -> Result<Vec<(String, Vec<String>)>, EnvError> {
             found.push((lab, vec![process.to_string()]));
         }
     }
+    for thing in orphans_in_docker(home, &owner)? {
+        let name = thing.to_string();
+        match found.iter_mut().find(|(lab, _)| *lab == thing.lab) {
+            Some((_, things)) if things.contains(&name) => {}
+            Some((_, things)) => things.push(name),
+            None => found.push((thing.lab, vec![name])),
+        }
+    }
     found.retain(|(_, things)| !things.is_empty());
     Ok(found)
 }
@@ -58,6 +68,7 @@ pub fn clean(home: &Home) -> Result<Vec<Cleaned>, EnvError> {
         results.extend(clean_lab(&lab, &owner)?);
     }
     results.extend(clean_orphans(home, &owner)?);
+    results.extend(clean_docker(home, &owner)?);
     Ok(results)
 }
 
@@ -108,6 +119,35 @@ fn orphans(home: &Home, owner: &str) -> Result<Vec<(ProcessRef, String)>, EnvErr
         }
         found.push((process, name));
     }
+    Ok(found)
+}
+
+/// A result for each lab that left something in Docker.
+fn clean_docker(home: &Home, owner: &str) -> Result<Vec<Cleaned>, EnvError> {
+    let mut of_labs: BTreeMap<String, Vec<docker::Found>> = BTreeMap::new();
+    for thing in orphans_in_docker(home, owner)? {
+        of_labs.entry(thing.lab.clone()).or_default().push(thing);
+    }
+    let results = of_labs.into_iter().map(|(lab, things)| {
+        let left = docker::remove_these(owner, &things);
+        Cleaned { lab, removed: things.len().saturating_sub(left.len()), removal: Removal { left } }
+    });
+    Ok(results.collect())
+}
+
+/// What is in Docker of a lab that nobody has up, or of an earlier run of one that is.
+fn orphans_in_docker(home: &Home, owner: &str) -> Result<Vec<docker::Found>, EnvError> {
+    let mut found = docker::all(owner);
+    if found.is_empty() {
+        return Ok(found);
+    }
+    // Read after the things were seen: what a living holder makes carries its run.
+    let holders: BTreeMap<String, Holder> =
+        home.labs()?.iter().filter_map(|lab| Some((lab.name().to_owned(), lease::holder(lab)?))).collect();
+    found.retain(|thing| {
+        let holder = holders.get(&thing.lab);
+        holder.is_none_or(|holder| holder.role == Role::Lab && holder.run != thing.run)
+    });
     Ok(found)
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use lab_core::control::Endpoint;
 use lab_core::event::{Kind, ReplicaUsage};
+use lab_core::fault::{FaultTarget, Injury};
 use lab_core::spec::{EnvironmentKind, Spec};
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +33,13 @@ pub struct Finding {
     pub remedy: String,
     /// False: the run works, with less fidelity.
     pub fatal: bool,
+}
+
+impl Finding {
+    /// Of an error that keeps an environment from looking.
+    pub(crate) fn of(error: &EnvError) -> Self {
+        Self { problem: error.to_string(), remedy: "try again".to_owned(), fatal: true }
+    }
 }
 
 /// Why an environment could not do what it was asked.
@@ -70,6 +78,20 @@ pub enum EnvError {
     /// A workload is not part of this lab.
     #[error("there is no workload `{0}` in this lab")]
     NoSuchWorkload(String),
+    /// A workload needs a server that is not there.
+    #[error("there is no address of {0}; use `--env docker`, which starts one, or name one with `--endpoint {0}=URL`")]
+    NoServer(String),
+    /// A fault that cannot be made here.
+    #[error("{target} cannot be {done} in this environment")]
+    CannotInjure {
+        /// What was to be hit.
+        target: String,
+        /// What was to be done: `disconnected`.
+        done: String,
+    },
+    /// There is nothing of a kind that can be hit now.
+    #[error("nothing of {0} is there to be hit")]
+    NothingToHit(String),
     /// The operating system refused.
     #[error("cannot {doing}")]
     System {
@@ -148,6 +170,17 @@ pub struct GeneratorAddress {
     pub token: secrecy::SecretString,
 }
 
+/// Something that stands beside the workloads of a lab and answers people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// `monitoring.prometheus`
+    pub name: String,
+    /// What it says of itself: `Prometheus 3.5.0`.
+    pub engine: String,
+    /// Where it answers: `http://127.0.0.1:49153`.
+    pub address: String,
+}
+
 /// What `down` could not remove. Empty: everything is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Removal {
@@ -187,6 +220,14 @@ pub trait Environment: Send + Sync {
 
     /// The ready generators, as they change.
     fn generators(&self) -> watch::Receiver<Vec<GeneratorAddress>>;
+
+    /// What stands beside the workloads and answers people, in the order it came up.
+    fn beside(&self) -> Vec<Beside> {
+        Vec::new()
+    }
+
+    /// Does harm to what is named, or undoes it; gives the names of what was hit.
+    async fn fault(&self, target: &FaultTarget, injury: Injury) -> Result<Vec<String>, EnvError>;
 
     /// Kills one replica without warning, as a fault.
     async fn kill(&self, replica: &str) -> Result<(), EnvError>;

@@ -117,9 +117,9 @@ impl LabDir {
         self.path.join("data")
     }
 
-    /// Secrets of this lab, each a file that only its user reads.
-    pub fn tokens(&self) -> PathBuf {
-        self.path.join("tokens")
+    /// What replicas read: tokens, addresses and the default load, each a file that only their user reads.
+    pub fn mount(&self) -> PathBuf {
+        self.path.join("mount")
     }
 
     /// What the reaper did.

@@ -18,7 +18,7 @@ use crate::system::Doing as _;
 pub const LEDGER_VERSION: u32 = 1;
 
 /// Kinds of things that are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Thing {
     /// A process; its name is the replica's.

@@ -9,6 +9,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use crate::EnvError;
+use crate::docker::engine::HOST_VARIABLE;
 use crate::home::{Home, LabDir};
 use crate::lease::{self, Holder, Lease, Role};
 use crate::ledger::Ledger;
@@ -49,7 +50,8 @@ impl Reaper {
         let log = OpenOptions::new().create(true).append(true).open(lab.reaper_log()).doing(starting)?;
         let mut command = Command::new(exe);
         command.arg(VERB).arg("--home").arg(home.root()).arg("--name").arg(lab.name());
-        command.env_clear().stdin(reading).stdout(Stdio::piped()).stderr(log);
+        command.env_clear().envs(std::env::var_os(HOST_VARIABLE).map(|host| (HOST_VARIABLE, host)));
+        command.stdin(reading).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().doing(starting)?;
         let word = first_word(child.stdout.take());
         if word != ON_GUARD {

@@ -1,5 +1,5 @@
-//! Removal of what a lab made: processes by ledger, marks and control group, then groups, files and directories. Only ours, newest
-//! first, as often as wanted. The caller holds the lab's lock.
+//! Removal of what a lab made: processes by ledger, marks and control group, then what is in Docker, then groups, files and
+//! directories. Only ours, newest first, as often as wanted. The caller holds the lab's lock.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::Removal;
+use crate::docker::sweep as docker;
 use crate::home::LabDir;
 use crate::ledger::{Ledger, Owned, Thing};
 use crate::proc::{self, Marks, ProcessRef};
@@ -42,17 +43,25 @@ pub(crate) fn group_prefix(owner: &str) -> String {
 /// Removes everything that the ledger names or that carries the lab's marks. Nothing to remove is success.
 pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> Removal {
     let mut left = end_processes(&|| find(lab, owner, ledger), patience);
+    let in_docker: Vec<Owned> = ledger.owned().into_iter().filter(docker::is_ours).collect();
+    let mut left_in_docker = Vec::new();
+    if !in_docker.is_empty() {
+        left_in_docker = docker::sweep(owner, lab.name(), &in_docker);
+    }
+    let out_of_docker = left_in_docker.is_empty();
+    left.append(&mut left_in_docker);
     for thing in ledger.owned() {
         let gone = match thing.kind {
             Thing::Process => thing.process.is_none_or(|process| !process.is_alive()),
             Thing::Cgroup => remove_group(owner, Path::new(&thing.name)),
             Thing::Dir => remove_inside(lab, &thing, |path| fs::remove_dir_all(path)),
             Thing::File => remove_inside(lab, &thing, |path| fs::remove_file(path)),
-            Thing::Container | Thing::Volume | Thing::Network | Thing::Place => false,
+            Thing::Container | Thing::Volume | Thing::Network => out_of_docker,
+            Thing::Place => false,
         };
         if gone {
             ledger.removed(thing.id);
-        } else if thing.kind != Thing::Process {
+        } else if thing.kind != Thing::Process && !docker::is_ours(&thing) {
             left.push(thing.name);
         }
     }

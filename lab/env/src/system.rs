@@ -16,6 +16,19 @@ impl<T> Doing<T> for io::Result<T> {
     }
 }
 
+/// Runs work to its end even when its caller does not wait for it: half of an `up` or `down` is of no use to anybody.
+///
+/// # Errors
+/// Those of the work, or that it panicked.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, EnvError>> + Send + 'static,
+) -> Result<T, EnvError> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => Err(io::Error::other(error)).doing(|| "finish a step of the environment".to_owned()),
+    }
+}
+
 /// Runs blocking work off the runtime's threads.
 ///
 /// # Errors

@@ -4,6 +4,8 @@
 
 #[path = "contract/bench.rs"]
 mod bench;
+#[path = "contract/docker.rs"]
+mod docker;
 #[path = "contract/local.rs"]
 mod local;
 #[path = "contract/suite.rs"]
@@ -11,20 +13,21 @@ mod suite;
 
 /// One test a promise and environment; a new environment is one more line at the end.
 macro_rules! contract {
-    ($environment:ident) => {
+    ($environment:ident, $room:ident) => {
         mod $environment {
-            contract!(@ $environment deploys scales observes replaces_the_dead goes_down_twice_and_up_again
+            contract!(@ $room deploys scales observes replaces_the_dead goes_down_twice_and_up_again
                 names_what_is_not_there comes_up_after_a_crash);
         }
     };
-    (@ $environment:ident $($promise:ident)*) => {$(
+    (@ $room:ident $($promise:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $promise() {
-            let ground = crate::local::Ground::new();
+            let Some(ground) = crate::$room::Ground::here().await else { return };
             crate::suite::$promise(|name| ground.bench(name)).await;
             ground.assert_clean();
         }
     )*};
 }
 
-contract!(local_processes);
+contract!(local_processes, local);
+contract!(docker_containers, docker);

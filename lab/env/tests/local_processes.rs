@@ -154,7 +154,7 @@ async fn the_token_is_in_no_command_line_and_no_environment() {
     let ground = Ground::new();
     let (bench, spec) = (ground.bench("secret"), users(1, 1));
     bench.bring_up(&spec).await;
-    let file = ground.home().lab("secret").unwrap().tokens().join("load-generator");
+    let file = ground.home().lab("secret").unwrap().mount().join("load-generator.token");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o400);
     let token = std::fs::read(&file).unwrap();
     assert_eq!(token.len(), 64);
@@ -301,12 +301,12 @@ async fn what_even_the_reaper_left_is_cleaned() {
     assert_eq!((left.len(), left[0].0.as_str()), (1, "held"));
     let named = |thing: &str| left[0].1.iter().any(|name| name.ends_with(thing));
     assert!(
-        ["process user-service-1", "process load-generator-1", "/data", "/tokens"].iter().all(|t| named(t)),
+        ["process user-service-1", "process load-generator-1", "/data", "/mount"].iter().all(|t| named(t)),
         "{left:?}"
     );
     let cleaned = clean::clean(&ground.home()).unwrap();
     assert_eq!((cleaned.len(), cleaned[0].lab.as_str(), &cleaned[0].removal.left[..]), (1, "held", &[][..]));
-    assert!(cleaned[0].removed >= 6, "{cleaned:?}");
+    assert!(cleaned[0].removed >= 5, "{cleaned:?}");
     assert_eq!(clean::clean(&ground.home()).unwrap(), []);
     ground.assert_clean();
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
     NetworkConnectRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
@@ -16,6 +17,7 @@ use bollard::query_parameters::{
 };
 use futures_util::TryStreamExt as _;
 use lab_core::unit::{Bytes, Millicores};
+use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,6 +29,8 @@ use crate::ledger::Thing;
 
 /// How long a killed container may take to be gone.
 const KILLED: Duration = Duration::from_secs(10);
+/// How long the output of an ended container may take to be copied.
+const READ: Duration = Duration::from_secs(2);
 /// Between two tries to hear of a container's end when Docker broke the first off.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How much of a container's output Docker keeps; ours is in the run's folder.
@@ -100,7 +104,7 @@ pub(crate) struct Container {
     entry: u64,
     aliases: Vec<String>,
     stop_signal: String,
-    _output: AbortOnDropHandle<()>,
+    output: Mutex<AbortOnDropHandle<()>>,
 }
 
 impl Engine {
@@ -138,7 +142,7 @@ impl Engine {
             entry,
             aliases: plan.aliases,
             stop_signal: plan.stop_signal.unwrap_or_else(|| "SIGTERM".to_owned()),
-            _output: AbortOnDropHandle::new(tokio::spawn(following)),
+            output: Mutex::new(AbortOnDropHandle::new(tokio::spawn(following))),
         })
     }
 
@@ -285,11 +289,27 @@ impl Container {
         self.courtesy(self.unpause().await);
         match timeout(limit, self.wait()).await {
             Ok(exit) => exit,
-            Err(_) => {
-                self.courtesy(self.kill().await);
-                timeout(KILLED, self.wait()).await.unwrap_or_else(|_| format!("not gone {KILLED:?} after signal 9"))
-            }
+            Err(_) => self.end().await,
         }
+    }
+
+    /// Kills it and gives how it ended.
+    pub(crate) async fn end(&self) -> String {
+        self.courtesy(self.kill().await);
+        timeout(KILLED, self.wait()).await.unwrap_or_else(|_| format!("not gone {KILLED:?} after signal 9"))
+    }
+
+    /// Waits until the output of one that ended is in its file.
+    pub(crate) async fn read_to_end(&self) {
+        let mut output = self.output.lock().await;
+        if !output.is_finished() && timeout(READ, &mut *output).await.is_err() {
+            tracing::debug!(thing = self.thing, "its last words may be missing");
+        }
+    }
+
+    /// The connection that it was made over.
+    pub(crate) fn docker(&self) -> &Docker {
+        self.engine.docker()
     }
 
     /// An end is looked at by its exit; that a step on the way there was refused is only worth a line.
@@ -348,7 +368,7 @@ impl Container {
         (self.ip, self.published) = self.engine.found(&self.id).await?;
         let log = self.engine.log(&self.thing);
         let following = output::follow(self.engine.docker().clone(), self.id.clone(), log, since);
-        self._output = AbortOnDropHandle::new(tokio::spawn(following));
+        *self.output.get_mut() = AbortOnDropHandle::new(tokio::spawn(following));
         Ok(())
     }
 

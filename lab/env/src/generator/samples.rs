@@ -181,6 +181,7 @@ mod tests {
             cpu_ns: 0,
             longest_turn_ns: 0,
             endpoints: Vec::new(),
+            fates: lab_core::deliveries::Fates::default(),
             last,
         }
     }

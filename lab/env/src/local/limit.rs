@@ -87,6 +87,15 @@ impl Limit {
     }
 }
 
+impl Limit {
+    /// Says that its process is about to be stopped for another reason, or continued.
+    pub(super) fn freeze(&self, frozen: bool) {
+        if let Self::StopContinue(held) = self {
+            held.freeze(frozen);
+        }
+    }
+}
+
 /// Whether a control group can be made here, and why not.
 pub(super) fn why_no_group(owner: &str) -> Option<io::Error> {
     Cgroups::find(owner).err()

@@ -1,25 +1,27 @@
-//! A replica's process: started, announced, terminated, accounted for in the ledger. Which replicas there should be is `workload`'s
-//! affair.
+//! A replica's process: started, announced, terminated, accounted for in the ledger. Which replicas there should be is the affair of
+//! `replicas`.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use lab_core::fault::Injury;
 use rustix::process::Signal;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::command::Template;
 use super::limit::{Limit, Limiter};
 use crate::EnvError;
 use crate::ledger::{Ledger, Thing};
 use crate::proc::{LAB_NAME, LAB_OWNER, LAB_RUN, ProcessRef};
+use crate::replicas::{Grip, Runner, Template, Unit, Used};
 use crate::sweep::remove_group;
 use crate::system::{Doing as _, blocking};
 
@@ -27,8 +29,6 @@ use crate::system::{Doing as _, blocking};
 const ANNOUNCEMENT: u64 = 4096;
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(5);
-/// How much of a log is quoted.
-const TAIL: (u64, usize) = (4096, 5);
 /// What replicas inherit of the environment; secrets of the user's shell are not among it.
 const INHERITED: [&str; 8] =
     ["PATH", "HOME", "TZ", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"];
@@ -41,15 +41,26 @@ pub(super) struct Shared {
     pub(super) owner: String,
     pub(super) lab: String,
     pub(super) logs: PathBuf,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) limiter: Limiter,
+}
+
+/// Runs replicas as child processes.
+#[derive(Debug)]
+pub(super) struct Processes(pub(super) Arc<Shared>);
+
+/// A process that runs, with its limit.
+#[derive(Debug, Clone)]
+struct Running {
+    identity: ProcessRef,
+    limit: Arc<Limit>,
 }
 
 /// A running process with what belongs to it.
 #[derive(Debug)]
-pub(super) struct Process {
-    pub(super) identity: ProcessRef,
-    pub(super) limit: Arc<Limit>,
+struct Process {
+    running: Running,
+    shared: Arc<Shared>,
     child: Child,
     stdout: Option<ChildStdout>,
     entry: u64,
@@ -61,28 +72,28 @@ struct Announcement {
     listening: std::net::SocketAddr,
 }
 
-impl Shared {
-    /// Where a replica's own words are.
-    pub(super) fn log(&self, replica: &str) -> PathBuf {
-        self.logs.join(format!("{replica}.log"))
+#[async_trait]
+impl Runner for Processes {
+    /// Intent, group, process, limit.
+    async fn start(&self, template: &Template, replica: &str) -> Result<Box<dyn Unit>, EnvError> {
+        let (shared, template, replica) = (Arc::clone(&self.0), template.clone(), replica.to_owned());
+        let process = blocking(move || start(&shared, &template, &replica)).await?;
+        Ok(Box::new(process))
+    }
+
+    fn log(&self, replica: &str) -> PathBuf {
+        self.0.logs.join(format!("{replica}.log"))
     }
 }
 
-impl Process {
-    /// Starts a replica: intent, group, process, limit.
-    ///
-    /// # Errors
-    /// One of them was refused; nothing is left running.
-    pub(super) async fn start(shared: &Arc<Shared>, template: &Arc<Template>, replica: &str) -> Result<Self, EnvError> {
-        let (shared, template, replica) = (Arc::clone(shared), Arc::clone(template), replica.to_owned());
-        blocking(move || start(&shared, &template, &replica)).await
+#[async_trait]
+impl Unit for Process {
+    fn grip(&self) -> Arc<dyn Grip> {
+        Arc::new(self.running.clone())
     }
 
     /// The address on the first line of its stdout. What follows there is read and dropped.
-    ///
-    /// # Errors
-    /// What came instead.
-    pub(super) async fn announced(&mut self, limit: Duration) -> Result<String, String> {
+    async fn announced(&mut self, limit: Duration) -> Result<String, String> {
         let Some(stdout) = self.stdout.take() else { return Err("its stdout was read before".to_owned()) };
         let mut reader = BufReader::new(stdout);
         let mut line = String::new();
@@ -102,8 +113,7 @@ impl Process {
         Ok(announcement.listening.to_string())
     }
 
-    /// Its end. May be cancelled and called again.
-    pub(super) async fn ended(&mut self) -> String {
+    async fn ended(&mut self) -> String {
         match self.child.wait().await {
             Ok(status) => describe(status),
             Err(error) => format!("unknown: {error}"),
@@ -111,7 +121,7 @@ impl Process {
     }
 
     /// SIGTERM, and SIGCONT so that a stopped one hears it; SIGKILL for the whole group after the limit.
-    pub(super) async fn terminate(&mut self, limit: Duration) -> String {
+    async fn terminate(&mut self, limit: Duration) -> String {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
         match timeout(limit, self.ended()).await {
@@ -121,23 +131,15 @@ impl Process {
     }
 
     /// SIGKILL for the whole group.
-    pub(super) async fn kill(&mut self) -> String {
+    async fn kill(&mut self) -> String {
         self.signal(Signal::KILL);
         timeout(KILLED, self.ended()).await.unwrap_or_else(|_| format!("not gone {KILLED:?} after signal 9"))
     }
 
-    fn signal(&self, signal: Signal) {
-        // Until it is waited for its pid cannot be another's, so this is exact.
-        if let Err(error) = self.identity.signal_group(signal) {
-            tracing::warn!(%error, pid = self.identity.pid, ?signal, "cannot signal a replica");
-        }
-    }
-
-    /// Removes what belonged to an ended process and strikes it from the ledger.
-    pub(super) async fn clear(self, shared: &Arc<Shared>) {
-        let Self { limit, entry, group, identity, .. } = self;
+    /// Also strikes it from the ledger.
+    async fn clear(self: Box<Self>) {
+        let Self { running: Running { identity, limit }, shared, entry, group, .. } = *self;
         drop(limit);
-        let shared = Arc::clone(shared);
         let cleared = blocking(move || {
             if !identity.is_alive() {
                 shared.ledger.removed(entry);
@@ -155,8 +157,47 @@ impl Process {
     }
 }
 
-fn start(shared: &Shared, template: &Template, replica: &str) -> Result<Process, EnvError> {
-    let path = shared.log(replica);
+impl Process {
+    fn signal(&self, signal: Signal) {
+        // Until it is waited for its pid cannot be another's, so this is exact.
+        let identity = self.running.identity;
+        if let Err(error) = identity.signal_group(signal) {
+            tracing::warn!(%error, pid = identity.pid, ?signal, "cannot signal a replica");
+        }
+    }
+}
+
+#[async_trait]
+impl Grip for Running {
+    fn pid(&self) -> Option<u32> {
+        Some(self.identity.pid)
+    }
+
+    async fn usage(&self) -> Option<Used> {
+        let running = self.clone();
+        let read = blocking(move || {
+            let usage = running.identity.usage().doing(|| format!("read {}", running.identity))?;
+            let throttled_ns = running.limit.throttled_ns();
+            Ok(Used { cpu_ns: usage.cpu_ns, rss_bytes: usage.rss_bytes, throttled_ns })
+        });
+        read.await.ok()
+    }
+
+    async fn injure(&self, injury: Injury) -> Result<Option<bool>, EnvError> {
+        let signal = match injury {
+            Injury::Kill => Signal::KILL,
+            Injury::Pause => Signal::STOP,
+            Injury::Resume => Signal::CONT,
+            Injury::Disconnect | Injury::Connect | Injury::Slow(_) => return Ok(None),
+        };
+        self.limit.freeze(injury == Injury::Pause);
+        let sent = self.identity.signal_group(signal);
+        sent.map(Some).doing(|| format!("send {signal:?} to {}", self.identity))
+    }
+}
+
+fn start(shared: &Arc<Shared>, template: &Template, replica: &str) -> Result<Process, EnvError> {
+    let path = shared.logs.join(format!("{replica}.log"));
     let log = OpenOptions::new().create(true).append(true).open(&path).doing(|| format!("write {}", path.display()))?;
     let group = template.cpu.and_then(|_| shared.limiter.group(&shared.lab, replica));
     let group = match group {
@@ -178,7 +219,8 @@ fn start(shared: &Shared, template: &Template, replica: &str) -> Result<Process,
         }
     };
     let stdout = child.stdout.take();
-    Ok(Process { identity, limit: Arc::new(limit), child, stdout, entry, group })
+    let running = Running { identity, limit: Arc::new(limit) };
+    Ok(Process { running, shared: Arc::clone(shared), child, stdout, entry, group })
 }
 
 fn command(shared: &Shared, template: &Template, replica: &str, log: std::fs::File) -> Command {
@@ -196,35 +238,5 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("exit {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => status.to_string(),
-    }
-}
-
-/// The last lines of a log, in one line.
-pub(super) fn tail(log: &Path) -> String {
-    let read = || -> io::Result<String> {
-        let mut file = std::fs::File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL.0)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL.0).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    if lines.is_empty() { "(nothing)".to_owned() } else { lines[lines.len().saturating_sub(TAIL.1)..].join(" | ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tail_is_the_last_lines() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(tail(file.path()), "(nothing)");
-        let text: String = (0..2000).map(|n| format!("line {n}\n\n")).collect();
-        std::fs::write(file.path(), text).unwrap();
-        assert_eq!(tail(file.path()), "line 1995 | line 1996 | line 1997 | line 1998 | line 1999");
-        assert_eq!(tail(Path::new("/nowhere")), "(nothing)");
     }
 }

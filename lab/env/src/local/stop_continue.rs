@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ pub(super) struct StopContinue {
 pub(super) struct Held {
     process: ProcessRef,
     stopped_ns: Arc<AtomicU64>,
+    frozen: Arc<AtomicBool>,
     orders: SyncSender<Order>,
 }
 
@@ -46,6 +47,8 @@ struct Entry {
     cpu_ns: u64,
     stopped: Option<Instant>,
     stopped_ns: Arc<AtomicU64>,
+    /// Somebody else stopped it and wants it to stay so.
+    frozen: Arc<AtomicBool>,
 }
 
 impl StopContinue {
@@ -64,7 +67,7 @@ impl StopContinue {
     /// # Errors
     /// The process is gone, or the limiter's thread could not be started.
     pub(super) fn hold(&self, process: ProcessRef, limit: Millicores) -> io::Result<Held> {
-        let stopped_ns = Arc::new(AtomicU64::new(0));
+        let (stopped_ns, frozen) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let share = i64::try_from(limit.0.saturating_mul(PERIOD.as_micros() as u64)).unwrap_or(i64::MAX);
         let entry = Entry {
             process,
@@ -73,9 +76,10 @@ impl StopContinue {
             cpu_ns: process.cpu_ns()?,
             stopped: None,
             stopped_ns: Arc::clone(&stopped_ns),
+            frozen: Arc::clone(&frozen),
         };
         self.orders.send(Order::Hold(entry)).map_err(|_| io::Error::other("the CPU limiter does not run"))?;
-        Ok(Held { process, stopped_ns, orders: self.orders.clone() })
+        Ok(Held { process, stopped_ns, frozen, orders: self.orders.clone() })
     }
 }
 
@@ -83,6 +87,11 @@ impl Held {
     /// How long it was stopped, nanoseconds.
     pub(super) fn stopped_ns(&self) -> u64 {
         self.stopped_ns.load(Ordering::Relaxed)
+    }
+
+    /// Before it is stopped by somebody else, so that it is not continued with its next period; and after.
+    pub(super) fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Relaxed);
     }
 }
 
@@ -166,6 +175,9 @@ impl Entry {
         let Some(since) = self.stopped.take() else { return };
         let stopped = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.stopped_ns.fetch_add(stopped, Ordering::Relaxed);
+        if self.frozen.load(Ordering::Relaxed) {
+            return;
+        }
         if let Err(error) = self.process.signal(Signal::CONT) {
             tracing::warn!(%error, pid = self.process.pid, "cannot continue a stopped replica");
         }

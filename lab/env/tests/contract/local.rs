@@ -20,6 +20,12 @@ impl Ground {
         Self { folder }
     }
 
+    /// As [`Ground::new`]: child processes can be had everywhere.
+    #[allow(dead_code, reason = "not every test binary that has this file needs it")]
+    pub async fn here() -> Option<Self> {
+        Some(Self::new())
+    }
+
     /// The executable; replicas of SERVICE do wrong what stands in `<exe>.SERVICE`.
     pub fn exe(&self) -> PathBuf {
         self.folder.path().join("lab")

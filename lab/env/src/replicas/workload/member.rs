@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use lab_core::control::Endpoint;
 use tokio::sync::watch;
 
-use crate::local::limit::Limit;
-use crate::local::replica::Order;
-use crate::proc::ProcessRef;
+use crate::replicas::Grip;
+use crate::replicas::replica::Order;
 use crate::{ReplicaPhase, ReplicaState};
 
 /// First and longest pause before a replica that died young is replaced.
@@ -20,10 +19,10 @@ const CRASH_LOOP: u32 = 2;
 
 /// One replica, as its workload knows it.
 #[derive(Debug)]
-pub(in crate::local) struct Member {
-    pub(in crate::local) name: String,
-    pub(in crate::local) phase: ReplicaPhase,
-    pub(in crate::local) orders: watch::Sender<Order>,
+pub(in crate::replicas) struct Member {
+    pub(in crate::replicas) name: String,
+    pub(in crate::replicas) phase: ReplicaPhase,
+    pub(in crate::replicas) orders: watch::Sender<Order>,
     created: Instant,
     was_ready: bool,
     ready: Option<bool>,
@@ -31,32 +30,31 @@ pub(in crate::local) struct Member {
     running: Option<Running>,
 }
 
-/// What is known once its process runs.
+/// What is known once it runs.
 #[derive(Debug, Clone)]
-pub(in crate::local) struct Running {
-    pub(in crate::local) process: ProcessRef,
-    pub(in crate::local) limit: Arc<Limit>,
-    pub(in crate::local) since: Instant,
+pub(in crate::replicas) struct Running {
+    pub(in crate::replicas) grip: Arc<dyn Grip>,
+    pub(in crate::replicas) since: Instant,
     address: String,
 }
 
 /// What others may see of a workload.
 #[derive(Debug, Default)]
-pub(in crate::local) struct Snapshot {
+pub(in crate::replicas) struct Snapshot {
     /// The deploy that this follows.
-    pub(in crate::local) deploy: u64,
+    pub(in crate::replicas) deploy: u64,
     /// Every replica that is not gone.
-    pub(in crate::local) members: Vec<(ReplicaState, Option<Running>)>,
+    pub(in crate::replicas) members: Vec<(ReplicaState, Option<Running>)>,
     /// Set while replicas die before they are ready.
-    pub(in crate::local) failure: Option<Failure>,
+    pub(in crate::replicas) failure: Option<Failure>,
 }
 
 /// Why no replica comes up.
 #[derive(Debug, Clone)]
-pub(in crate::local) struct Failure {
-    pub(in crate::local) replica: String,
-    pub(in crate::local) exit: String,
-    pub(in crate::local) tail: String,
+pub(in crate::replicas) struct Failure {
+    pub(in crate::replicas) replica: String,
+    pub(in crate::replicas) exit: String,
+    pub(in crate::replicas) tail: String,
 }
 
 impl Member {
@@ -74,11 +72,11 @@ impl Member {
         }
     }
 
-    pub(super) fn started(&mut self, process: ProcessRef, address: String, limit: Arc<Limit>) {
+    pub(super) fn started(&mut self, grip: Arc<dyn Grip>, address: String) {
         if self.phase == ReplicaPhase::Pending {
             self.phase = ReplicaPhase::Running;
         }
-        self.running = Some(Running { process, limit, address, since: Instant::now() });
+        self.running = Some(Running { grip, address, since: Instant::now() });
     }
 
     pub(super) fn probed(&mut self, ready: bool) {
@@ -113,7 +111,7 @@ impl Member {
 
 impl Snapshot {
     /// How many replicas are ready.
-    pub(in crate::local) fn ready(&self) -> usize {
+    pub(in crate::replicas) fn ready(&self) -> usize {
         self.members.iter().filter(|(state, _)| state.ready == Some(true)).count()
     }
 }

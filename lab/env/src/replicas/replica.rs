@@ -1,4 +1,4 @@
-//! One replica from its start to its end: a task that owns the process, takes orders and reports. It decides nothing.
+//! One replica from its start to its end: a task that owns it, takes orders and reports. It decides nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::command::Template;
-use super::limit::Limit;
 use super::probe::{Readiness, watch_readiness};
-use super::process::{Process, Shared, tail};
-use crate::proc::ProcessRef;
+use super::{Grip, Runner, Unit, tail};
 use crate::{GeneratorAddress, GeneratorClient};
 
 /// How long generators may take to acknowledge a list before a replica that is not on it is terminated all the same.
@@ -41,7 +39,7 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) enum Report {
     /// It said where it listens.
-    Started { process: ProcessRef, address: String, limit: Arc<Limit> },
+    Started { grip: Arc<dyn Grip>, address: String },
     /// Its probe says something else than before.
     Readiness(Readiness),
     /// It is gone. The last report.
@@ -52,7 +50,7 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) struct Replica {
     pub(super) name: String,
-    pub(super) shared: Arc<Shared>,
+    pub(super) runner: Arc<dyn Runner>,
     pub(super) template: Arc<Template>,
     pub(super) http: Client,
     pub(super) announce_limit: Duration,
@@ -66,44 +64,42 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) async fn run(mut self) {
         let exit = self.live().await;
-        let log = self.shared.log(&self.name);
+        let log = self.runner.log(&self.name);
         let tail = tokio::task::spawn_blocking(move || tail(&log)).await.unwrap_or_default();
         self.report(Report::Ended { exit, tail }).await;
     }
 
     async fn live(&mut self) -> String {
         let mut address = None;
-        let mut process = match Process::start(&self.shared, &self.template, &self.name).await {
-            Ok(process) => process,
+        let mut unit = match self.runner.start(&self.template, &self.name).await {
+            Ok(unit) => unit,
             Err(error) => return chain(&error),
         };
-        let exit = match self.serve(&mut process, &mut address).await {
+        let exit = match self.serve(unit.as_mut(), &mut address).await {
             Some(exit) => exit,
-            None => self.end(&mut process, address).await,
+            None => self.end(unit.as_mut(), address).await,
         };
-        process.clear(&self.shared).await;
+        unit.clear().await;
         exit
     }
 
     /// Until it ends by itself (its exit) or is told to (None).
-    async fn serve(&mut self, process: &mut Process, known: &mut Option<String>) -> Option<String> {
+    async fn serve(&mut self, unit: &mut dyn Unit, known: &mut Option<String>) -> Option<String> {
         let mut orders = self.orders.clone();
         let announced = tokio::select! {
-            announced = process.announced(self.announce_limit) => announced,
+            announced = unit.announced(self.announce_limit) => announced,
             () = told_to_end(&mut orders) => return None,
         };
         let address = match announced {
             Ok(address) => address,
-            Err(why) => return Some(self.never_announced(process, &why).await),
+            Err(why) => return Some(self.never_announced(unit, &why).await),
         };
         *known = Some(address.clone());
-        let started =
-            Report::Started { process: process.identity, address: address.clone(), limit: Arc::clone(&process.limit) };
-        self.report(started).await;
+        self.report(Report::Started { grip: unit.grip(), address: address.clone() }).await;
         let (mut readiness, _probing) = watch_readiness(self.http.clone(), &address);
         loop {
             tokio::select! {
-                exit = process.ended() => return Some(exit),
+                exit = unit.ended() => return Some(exit),
                 () = told_to_end(&mut orders) => return None,
                 Ok(()) = readiness.changed() => {
                     let now = readiness.borrow_and_update().clone();
@@ -113,21 +109,21 @@ impl Replica {
         }
     }
 
-    /// A process that ended says nothing either; its own exit tells more.
-    async fn never_announced(&self, process: &mut Process, why: &str) -> String {
-        match timeout(Duration::from_millis(200), process.ended()).await {
+    /// One that ended says nothing either; its own exit tells more.
+    async fn never_announced(&self, unit: &mut dyn Unit, why: &str) -> String {
+        match timeout(Duration::from_millis(200), unit.ended()).await {
             Ok(exit) => exit,
             Err(_) => {
-                process.kill().await;
+                unit.kill().await;
                 why.to_owned()
             }
         }
     }
 
-    async fn end(&mut self, process: &mut Process, address: Option<String>) -> String {
-        let Order::Terminate { version, limit } = *self.orders.borrow() else { return process.kill().await };
+    async fn end(&mut self, unit: &mut dyn Unit, address: Option<String>) -> String {
+        let Order::Terminate { version, limit } = *self.orders.borrow() else { return unit.kill().await };
         tokio::select! {
-            exit = process.ended() => return exit,
+            exit = unit.ended() => return exit,
             // Late or not, it ends now; the pusher warns of a late list.
             _ = timeout(OFF_THE_LIST, self.in_force.wait_for(|in_force| *in_force >= version)) => {}
         }
@@ -135,12 +131,12 @@ impl Replica {
             let url = format!("http://{address}");
             let generator = GeneratorAddress { replica: self.name.clone(), url, token };
             tokio::select! {
-                exit = process.ended() => return exit,
+                exit = unit.ended() => return exit,
                 // Whoever drives it has had its time; what it still sends ends with it.
                 _ = timeout(LOAD_OVER, load_is_over(&generator)) => {}
             }
         }
-        process.terminate(limit).await
+        unit.terminate(limit).await
     }
 
     async fn report(&self, report: Report) {

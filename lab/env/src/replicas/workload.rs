@@ -13,17 +13,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use self::member::Backoff;
-use self::member::Member;
+use self::member::{Backoff, Member};
 pub(super) use self::member::{Failure, Running, Snapshot};
+use super::Runner;
 use super::command::Template;
 use super::probe::Readiness;
-use super::process::Shared;
 use super::replica::{Order, Replica, Report};
 use crate::{EventSink, GeneratorAddress, ReplicaPhase, Seen};
 
-/// Who announces.
-pub(super) const SRC: &str = "env.local";
 /// Between SIGTERM and SIGKILL when the whole lab goes: nobody sends requests any more.
 const DOWN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -42,9 +39,11 @@ pub(super) struct Wanted {
 
 /// Deadlines of replicas.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) announce: Duration,
-    pub(super) drain: Duration,
+pub(crate) struct Limits {
+    /// From a start until it says where it listens, and from a deploy until its replicas are ready.
+    pub(crate) ready: Duration,
+    /// Between SIGTERM and SIGKILL of one that is scaled away.
+    pub(crate) drain: Duration,
 }
 
 /// Where the ready replicas are published.
@@ -63,7 +62,9 @@ pub(super) struct Published {
 /// The task.
 pub(super) struct Workload {
     pub(super) name: &'static str,
-    pub(super) shared: Arc<Shared>,
+    /// Who announces: `env.local`.
+    pub(super) src: &'static str,
+    pub(super) runner: Arc<dyn Runner>,
     pub(super) limits: Limits,
     pub(super) http: Client,
     pub(super) wanted: watch::Receiver<Wanted>,
@@ -165,10 +166,10 @@ impl State {
         let (orders, taken) = watch::channel(Order::Run);
         let replica = Replica {
             name: name.clone(),
-            shared: Arc::clone(&self.workload.shared),
+            runner: Arc::clone(&self.workload.runner),
             template,
             http: self.workload.http.clone(),
-            announce_limit: self.workload.limits.announce,
+            announce_limit: self.workload.limits.ready,
             orders: taken,
             in_force: self.in_force(),
             token: self.workload.published.generators.as_ref().map(|(_, token)| token.clone()),
@@ -210,10 +211,10 @@ impl State {
     async fn hear(&mut self, replica: &str, report: Report) {
         let (workload, replica) = (self.name(), replica.to_owned());
         match report {
-            Report::Started { process, address, limit } => {
+            Report::Started { grip, address } => {
                 let Some(member) = self.member(&replica) else { return };
-                member.started(process, address.clone(), limit);
-                let pid = Some(process.pid);
+                let pid = grip.pid();
+                member.started(grip, address.clone());
                 self.tell(Kind::ReplicaStarted { workload, replica, address, pid }).await;
             }
             Report::Readiness(readiness) => self.probed(replica, readiness).await,
@@ -300,7 +301,7 @@ impl State {
     }
 
     async fn tell(&self, kind: Kind) {
-        announce(&self.workload.events, kind).await;
+        announce(&self.workload.events, self.workload.src, kind).await;
     }
 
     fn name(&self) -> String {
@@ -314,8 +315,8 @@ fn generator(endpoint: &Endpoint, token: &SecretString) -> GeneratorAddress {
 }
 
 /// Hands an event to whoever listens.
-pub(super) async fn announce(events: &EventSink, kind: Kind) {
-    let seen = Seen { src: SRC.to_owned(), at: Some(Instant::now()), kind };
+pub(crate) async fn announce(events: &EventSink, src: &str, kind: Kind) {
+    let seen = Seen { src: src.to_owned(), at: Some(Instant::now()), kind };
     if events.send(seen).await.is_err() {
         tracing::debug!("nobody listens to events any more");
     }
