@@ -2,9 +2,11 @@
 //! not hold comes first; an invalid or cut run answers nothing and says so.
 
 use crate::compare::{self, Quantity, Word};
+use crate::curve;
 use crate::episode::{self, Direction};
 use crate::judge::{self, Conclusion, Judged, VariantJudged, Verdict};
 use crate::model::Model;
+use crate::parity::{Footnotes, superscript};
 use crate::validity::{self, Validity};
 use crate::words::{list, plural, visible};
 
@@ -13,15 +15,18 @@ pub fn answer(model: &Model) -> String {
     let conclusion = judge::conclude(model);
     let judged = judge::variants(model);
     let mut sentences = Vec::new();
+    let mut footnotes = Footnotes::default();
     sentences.extend(reservation(model, &conclusion));
     if judged.len() > 1 {
-        sentences.extend(across(model));
+        sentences.extend(across(model, &mut footnotes));
         sentences.push(expectations_across(model, &judged));
     } else if let Some(only) = judged.first() {
         sentences.extend(expectations(only));
         sentences.extend(slowest_episode(model));
         sentences.extend(scatter(only));
     }
+    sentences.extend(capacities(model, &mut footnotes));
+    sentences.extend(footnotes.notes().map(|note| format!("{} {}.", superscript(note.number), note.text)));
     sentences.retain(|s| !s.is_empty());
     if sentences.is_empty() {
         sentences
@@ -98,21 +103,38 @@ fn scatter(only: &VariantJudged) -> Option<String> {
     (only.planned == 1).then(|| "This is one trial, so nothing is known of the scatter from run to run.".to_owned())
 }
 
+fn label(model: &Model, variant: u32) -> &str {
+    model.run.as_ref().and_then(|r| r.variants.get(variant as usize)).map_or("?", |v| v.label.as_str())
+}
+
+/// The largest rate at which each variant keeps its limits.
+fn capacities(model: &Model, footnotes: &mut Footnotes) -> Option<String> {
+    let curves = curve::curves(model);
+    let several = curves.len() > 1;
+    let each = curves.iter().filter_map(|c| {
+        let capacity = c.capacity.as_ref()?.text();
+        if !several {
+            return Some(capacity);
+        }
+        Some(format!("{capacity} with {}{}", label(model, c.variant), c.marks(footnotes)))
+    });
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("The largest rate at which the limits hold is {}.", list(&each)))
+}
+
 /// Every quantity of every variant against the first.
-fn across(model: &Model) -> Vec<String> {
+fn across(model: &Model, footnotes: &mut Footnotes) -> Vec<String> {
     let comparisons = compare::comparisons(model);
-    let label = |variant: u32| {
-        model.run.as_ref().and_then(|r| r.variants.get(variant as usize)).map_or("?", |v| v.label.as_str())
-    };
+    let label = |variant: u32| label(model, variant);
     let base = label(0);
     let mut sentences = Vec::new();
     for quantity in Quantity::ALL {
         let parts: Vec<String> = comparisons
             .iter()
             .filter(|c| c.quantity == quantity)
-            .map(|c| match (c.word, c.what_would_tell()) {
+            .map(|c| match (c.said.word(), c.what_would_tell()) {
                 (Word::CannotTell, Some(more)) => format!("cannot be told with {} ({more})", label(c.variant)),
-                (word, _) => format!("is {} with {} (ratio {})", word.text(), label(c.variant), c.ratio_text()),
+                _ => format!("is {} with {} (ratio {})", c.said.text(footnotes), label(c.variant), c.ratio_text()),
             })
             .collect();
         if !parts.is_empty() {

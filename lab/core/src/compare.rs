@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::distribution::Distribution;
-use crate::model::{Model, Trial};
+use crate::distribution::{Distribution, rank};
+use crate::event::Grade;
+use crate::model::{Model, Phase, Trial};
+use crate::narrate::grade_text;
+use crate::parity::{Footnotes, Note, Parity};
 use crate::stats::{self, FEWEST_BLOCKS, Finding, Ratio, shared_confidence};
 use crate::unit::Span;
 use crate::validity::{self, Validity};
@@ -72,9 +75,8 @@ pub enum Value {
     TooFew,
 }
 
-/// How a variant stands to the first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// How a variant stands to the first. It is written only as part of a [`Said`], together with its notes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// Shorter times, or more throughput.
     Faster,
@@ -91,8 +93,10 @@ pub enum Word {
 }
 
 impl Word {
-    /// As it stands in tables and sentences.
-    pub fn text(self) -> &'static str {
+    const ALL: [Self; 6] =
+        [Self::Faster, Self::Slower, Self::Cheaper, Self::Dearer, Self::Equivalent, Self::CannotTell];
+
+    fn text(self) -> &'static str {
         match self {
             Self::Faster => "faster",
             Self::Slower => "slower",
@@ -101,6 +105,50 @@ impl Word {
             Self::Equivalent => "equivalent",
             Self::CannotTell => "cannot tell",
         }
+    }
+}
+
+/// A word of a comparison with what must be said beside it: in what the two variants are not alike. There is no way to write the word
+/// without its notes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    #[serde(with = "wire")]
+    word: Word,
+    notes: Vec<Note>,
+}
+
+impl Said {
+    /// `cannot tell` claims nothing and needs no notes.
+    fn new(word: Word, notes: &[Note]) -> Self {
+        let notes = if word == Word::CannotTell { Vec::new() } else { notes.to_vec() };
+        Self { word, notes }
+    }
+
+    /// To decide by, not to write.
+    pub fn word(&self) -> Word {
+        self.word
+    }
+
+    /// The word as it stands in tables and sentences, with its marks: `faster¹`. Its notes go to `footnotes`.
+    pub fn text(&self, footnotes: &mut Footnotes) -> String {
+        format!("{}{}", self.word.text(), footnotes.mark(&self.notes))
+    }
+}
+
+/// A word in files for programs: `cannot-tell`.
+mod wire {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Word;
+
+    pub(super) fn serialize<S: Serializer>(word: &Word, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&word.text().replace(' ', "-"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Word, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let known = Word::ALL.into_iter().find(|word| word.text().replace(' ', "-") == text);
+        known.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is no word of a comparison")))
     }
 }
 
@@ -113,8 +161,8 @@ pub struct Comparison {
     pub quantity: Quantity,
     /// The ratio to the first variant.
     pub ratio: Ratio,
-    /// What follows.
-    pub word: Word,
+    /// What follows, with what must be said beside it.
+    pub said: Said,
     /// Why there is no ratio although the blocks were run: in some of them a value is [`Value::Beyond`].
     pub reason: Option<String>,
 }
@@ -135,7 +183,7 @@ impl Comparison {
         if self.reason.is_some() {
             return self.reason.clone();
         }
-        (self.word == Word::CannotTell).then(|| match self.ratio.more_blocks {
+        (self.said.word == Word::CannotTell).then(|| match self.ratio.more_blocks {
             Some(n) => format!("about {} would tell", words::plural(n as u64, "more block")),
             None => "more than a thousand blocks would be needed".to_owned(),
         })
@@ -151,6 +199,8 @@ pub struct VariantNumbers {
     pub trials: Vec<(u32, [Value; 4])>,
     /// Trials left out because they are invalid or did not end.
     pub left_out: usize,
+    /// How real what it was measured with is: see [`Parity::grade`].
+    pub grade: Grade,
 }
 
 impl VariantNumbers {
@@ -160,7 +210,8 @@ impl VariantNumbers {
         self.each(quantity).filter_map(|(_, value)| known(value)).collect()
     }
 
-    /// Geometric mean over trials and the range: `182 ms (175 ms to 190 ms)`; trials that are beyond measure are told beside it.
+    /// Geometric mean over trials and the range: `182 ms (175 ms to 190 ms)`; trials that are beyond measure are told beside it, and
+    /// that it was measured with an emulator or an embedded engine.
     pub fn text(&self, quantity: Quantity) -> String {
         let values = self.values(quantity);
         let beyond = self.each(quantity).filter(|(_, value)| *value == Value::Beyond).count();
@@ -172,7 +223,8 @@ impl VariantNumbers {
         let (low, high) = (quantity.text(low), quantity.text(high));
         let range = if low == high { String::new() } else { format!(" ({low} to {high})") };
         let beyond = beyond.map_or(String::new(), |beyond| format!(", {beyond}"));
-        format!("{}{range}{beyond}", quantity.text(mean.exp()))
+        let mean = quantity.text(mean.exp());
+        labelled(format!("{mean}{range}{beyond}"), self.grade)
     }
 
     /// Block and value of every trial.
@@ -182,15 +234,25 @@ impl VariantNumbers {
     }
 }
 
+/// A number with how real what it was measured with is; of the real thing the number alone.
+pub fn labelled(number: String, grade: Grade) -> String {
+    if grade == Grade::Real { number } else { format!("{number}, {}", grade_text(grade)) }
+}
+
 /// What each variant measured.
 pub fn numbers(model: &Model) -> Vec<VariantNumbers> {
+    numbers_of(model, &Parity::of(model))
+}
+
+fn numbers_of(model: &Model, parity: &Parity) -> Vec<VariantNumbers> {
     let count = model.run.as_ref().map_or(0, |run| run.variants.len()) as u32;
     (0..count)
         .map(|variant| {
             let mine = model.trials.iter().filter(|t| t.info.is_some_and(|info| info.variant == variant));
             let (counted, rest): (Vec<&Trial>, Vec<&Trial>) = mine.partition(|t| counts(model, t));
             let values = |t: &&Trial| Some((t.info?.block, quantities(model, t)));
-            VariantNumbers { variant, trials: counted.iter().filter_map(values).collect(), left_out: rest.len() }
+            let trials = counted.iter().filter_map(values).collect();
+            VariantNumbers { variant, trials, left_out: rest.len(), grade: parity.grade(variant) }
         })
         .collect()
 }
@@ -202,16 +264,23 @@ pub fn confidence(others: usize) -> f64 {
 
 /// Every variant against the first, for every quantity. Blocks in which either trial does not count are left out.
 pub fn comparisons(model: &Model) -> Vec<Comparison> {
-    let numbers = numbers(model);
+    let parity = Parity::of(model);
+    let numbers = numbers_of(model, &parity);
     let Some((base, others)) = numbers.split_first() else { return Vec::new() };
     let confidence = confidence(others.len());
     let each = others.iter().flat_map(|other| Quantity::ALL.map(|quantity| (other, quantity)));
-    each.map(|(other, quantity)| compare(base, other, quantity, confidence)).collect()
+    each.map(|(other, quantity)| compare(base, other, quantity, confidence, parity.notes(other.variant))).collect()
 }
 
 /// One quantity of `other` against `base`. Blocks without enough requests are left out; a block in which one failed so much that it
 /// has no number is not, since what is left would be the blocks that went well.
-fn compare(base: &VariantNumbers, other: &VariantNumbers, quantity: Quantity, confidence: f64) -> Comparison {
+fn compare(
+    base: &VariantNumbers,
+    other: &VariantNumbers,
+    quantity: Quantity,
+    confidence: f64,
+    notes: &[Note],
+) -> Comparison {
     let theirs = |block| other.each(quantity).find(|(b, _)| *b == block).map(|(_, value)| value);
     let both = base.each(quantity).filter_map(|(block, value)| Some((value, theirs(block)?)));
     let pairs: Vec<(Value, Value)> = both.filter(|(a, b)| *a != Value::TooFew && *b != Value::TooFew).collect();
@@ -231,7 +300,8 @@ fn compare(base: &VariantNumbers, other: &VariantNumbers, quantity: Quantity, co
         let ratio = Ratio { ratio: None, interval: None, confidence, blocks: pairs.len(), finding, more_blocks: None };
         (ratio, Some(why_beyond(quantity, beyond, pairs.len())))
     };
-    Comparison { variant: other.variant, quantity, ratio, word: quantity.word(ratio.finding), reason }
+    let said = Said::new(quantity.word(ratio.finding), notes);
+    Comparison { variant: other.variant, quantity, ratio, said, reason }
 }
 
 /// What follows where values of (the first variant, the other) are beyond measure in so many of the blocks.
@@ -257,7 +327,8 @@ fn why_beyond(quantity: Quantity, (first, other): (usize, usize), blocks: usize)
     format!("{what}: of {}, in {}", words::plural(blocks as u64, "block"), words::list(&with))
 }
 
-fn counts(model: &Model, trial: &Trial) -> bool {
+/// Whether a trial counts: it ran to its end and is not invalid.
+pub(crate) fn counts(model: &Model, trial: &Trial) -> bool {
     trial.complete() && validity::overall(&validity::checks(model, trial)) != Validity::Invalid
 }
 
@@ -270,29 +341,55 @@ fn quantities(model: &Model, trial: &Trial) -> [Value; 4] {
         response.merge(&phase.response);
         offered += phase.ledger().offered;
     }
-    let quantile = |q: f64| {
-        if (offered as f64 * (1.0 - q)) < 10.0 {
-            return Value::TooFew;
-        }
-        response.at_rank(crate::distribution::rank(q, offered)).map_or(Value::Beyond, |s| Value::Known(s.0 as f64))
-    };
+    let quantile = |q: f64| quantile(&response, offered, q);
     [quantile(0.5), quantile(0.99), throughput(model, trial), cpu_per_request(model, trial)]
+}
+
+/// A quantile of all that was offered.
+pub(crate) fn quantile(response: &Distribution, offered: u64, q: f64) -> Value {
+    if (offered as f64 * (1.0 - q)) < 10.0 {
+        return Value::TooFew;
+    }
+    response.at_rank(rank(q, offered)).map_or(Value::Beyond, |s| Value::Known(s.0 as f64))
 }
 
 /// Answers that came in the measured phases, over the whole seconds of these phases that no sample is missing from.
 fn throughput(model: &Model, trial: &Trial) -> Value {
     let phases = trial.phases.iter().filter(|(i, _)| model.measured(trial, **i)).map(|(_, phase)| phase);
-    let (mut completed, mut seconds) = (0_u64, 0.0);
-    for (from, to) in phases.filter_map(|phase| phase.window(trial.latest)) {
-        for cell in trial.cells.between(from, to).iter().filter(|c| c.value.complete() && c.to <= to.plus(EDGE)) {
-            completed = completed.saturating_add(cell.value.counts.completed);
-            seconds += cell.value.over.as_secs_f64();
-        }
-    }
-    match completed {
-        _ if seconds <= 0.0 => Value::TooFew,
+    let all = phases.map(|phase| InTime::of(trial, phase));
+    let sum = all.fold(InTime::default(), |a, b| InTime {
+        completed: a.completed.saturating_add(b.completed),
+        offered: a.offered.saturating_add(b.offered),
+        seconds: a.seconds + b.seconds,
+    });
+    match sum.completed {
+        _ if sum.seconds <= 0.0 => Value::TooFew,
         0 => Value::Beyond,
-        n => Value::Known(n as f64 / seconds),
+        n => Value::Known(n as f64 / sum.seconds),
+    }
+}
+
+/// What came in the whole seconds of a phase that no sample is missing from.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct InTime {
+    /// Good answers, by the time they came.
+    pub(crate) completed: u64,
+    /// Requests, by their intended time.
+    pub(crate) offered: u64,
+    /// Length of these seconds together.
+    pub(crate) seconds: f64,
+}
+
+impl InTime {
+    pub(crate) fn of(trial: &Trial, phase: &Phase) -> Self {
+        let mut sum = Self::default();
+        let Some((from, to)) = phase.window(trial.latest) else { return sum };
+        for cell in trial.cells.between(from, to).iter().filter(|c| c.value.complete() && c.to <= to.plus(EDGE)) {
+            sum.completed = sum.completed.saturating_add(cell.value.counts.completed);
+            sum.offered = sum.offered.saturating_add(cell.value.counts.offered);
+            sum.seconds += cell.value.over.as_secs_f64();
+        }
+        sum
     }
 }
 

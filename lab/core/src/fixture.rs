@@ -1,13 +1,14 @@
 //! Runs that never happened: a seeded simulation of generators, replicas, metrics pipeline and the real autoscaling engine, as events.
 //! For tests of whatever reads journals; equal seeds give equal runs.
 
+mod backing;
 mod generator;
 mod replicas;
 mod trial;
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, Grade, HostInfo, Kind, Outcome, RunInfo, TrialInfo, VariantInfo};
+use crate::event::{BackingSeen, Event, Grade, HostInfo, Kind, Outcome, RunInfo, TrialInfo, VariantInfo};
 use crate::expect::Expectation;
 use crate::spec::{
     Arrivals, Autoscale, AutoscalerSettings, Budget, CacheEngine, CreateMode, EnvironmentKind, Load, LoadGenerator,
@@ -24,6 +25,20 @@ pub struct Variant {
     pub target: Percent,
     /// Time one request takes a replica that does nothing else.
     pub work: Span,
+    /// Its queue.
+    pub queue: QueueEngine,
+    /// Its cache; one that is there grows its counters.
+    pub cache: CacheEngine,
+    /// The backing services that its trials find.
+    pub backing: Vec<BackingSeen>,
+}
+
+impl Variant {
+    /// One on SQLite, as journals have it that do not tell of backing services.
+    pub fn new(label: &str, target: f64, work: Span) -> Self {
+        let (queue, cache) = (QueueEngine::Sqlite, CacheEngine::None);
+        Self { label: label.to_owned(), target: Percent(target), work, queue, cache, backing: Vec::new() }
+    }
 }
 
 /// A made-up run.
@@ -41,6 +56,10 @@ pub struct Scenario {
     pub expect: Vec<&'static str>,
     /// Load generators.
     pub generators: u32,
+    /// An autoscaler follows the CPU; else there is one replica.
+    pub scaled: bool,
+    /// Pauses of the queue's server as (seconds since load began, seconds): all requests fail until it goes on.
+    pub pauses: Vec<(u64, u64)>,
 }
 
 impl Scenario {
@@ -48,11 +67,7 @@ impl Scenario {
     pub fn autoscale(seed: u64) -> Self {
         Self {
             seed,
-            variants: vec![Variant {
-                label: "autoscale-users".to_owned(),
-                target: Percent(0.7),
-                work: Span(5_400_000),
-            }],
+            variants: vec![Variant::new("autoscale-users", 0.7, Span(5_400_000))],
             blocks: 1,
             phases: vec![("warm-up", 100.0, 20, false), ("step", 400.0, 80, true), ("cool-down", 50.0, 80, true)],
             expect: vec![
@@ -64,27 +79,73 @@ impl Scenario {
                 "lost = 0",
             ],
             generators: 2,
+            scaled: true,
+            pauses: Vec::new(),
         }
     }
 
     /// Three variants in `blocks` blocks of short trials; the second differs from the first, the third does not.
     pub fn matrix(seed: u64, blocks: u32) -> Self {
-        let variant = |label: &str, target: f64, work: u64| Variant {
-            label: label.to_owned(),
-            target: Percent(target),
-            work: Span(work),
-        };
         Self {
             seed,
             variants: vec![
-                variant("cpu=70%", 0.7, 2_000_000),
-                variant("cpu=80%", 0.8, 2_900_000),
-                variant("cpu=90%", 0.9, 2_000_000),
+                Variant::new("cpu=70%", 0.7, Span(2_000_000)),
+                Variant::new("cpu=80%", 0.8, Span(2_900_000)),
+                Variant::new("cpu=90%", 0.9, Span(2_000_000)),
             ],
             blocks,
             phases: vec![("warm-up", 100.0, 3, false), ("hold", 150.0, 15, true)],
             expect: vec!["p99(hold) < 500ms", "errors < 1%"],
             generators: 1,
+            scaled: true,
+            pauses: Vec::new(),
+        }
+    }
+
+    /// Kafka against an emulated SQS over four rates, the highest above what one replica can do; with SQS a request takes longer.
+    pub fn queues(seed: u64, blocks: u32) -> Self {
+        let variant = |label: &str, work: u64, queue: QueueEngine| Variant {
+            queue,
+            backing: vec![backing::sqlite(), backing::queue(queue)],
+            ..Variant::new(label, 1.0, Span(work))
+        };
+        let (kafka, sqs) = (QueueEngine::Kafka, QueueEngine::Sqs);
+        Self {
+            seed,
+            variants: vec![variant("queue=kafka", 4_200_000, kafka), variant("queue=sqs", 6_400_000, sqs)],
+            blocks,
+            phases: vec![
+                ("warm-up", 60.0, 3, false),
+                ("low", 75.0, 15, true),
+                ("middle", 120.0, 10, true),
+                ("high", 180.0, 10, true),
+                ("most", 300.0, 10, true),
+            ],
+            expect: vec!["p99 < 150ms", "errors < 1%"],
+            scaled: false,
+            ..Self::matrix(seed, blocks)
+        }
+    }
+
+    /// One trial on Kafka, whose broker is paused for 5 seconds in the middle.
+    pub fn crash(seed: u64) -> Self {
+        let mut scenario = Self::queues(seed, 1);
+        scenario.variants.truncate(1);
+        let phases = vec![("warm-up", 60.0, 3, false), ("pause", 100.0, 30, true)];
+        Self { phases, expect: vec!["errors < 30%"], pauses: vec![(13, 5)], ..scenario }
+    }
+
+    /// No cache, one in memory and Redis, in front of the same store.
+    pub fn caches(seed: u64) -> Self {
+        let variant = |cache: CacheEngine| Variant {
+            cache,
+            backing: std::iter::once(backing::sqlite()).chain(backing::cache(cache)).collect(),
+            ..Variant::new(&format!("cache={}", cache.name()), 1.0, Span(2_000_000))
+        };
+        Self {
+            variants: CacheEngine::ALL.iter().map(|cache| variant(*cache)).collect(),
+            scaled: false,
+            ..Self::matrix(seed, 1)
         }
     }
 
@@ -132,6 +193,9 @@ impl Scenario {
             script.say(start + 1_000_000, "env.local", Kind::Fidelity { subject, grade, note });
         }
         let variant = &self.variants[info.variant as usize];
+        for seen in &variant.backing {
+            script.say(start + 1_500_000, "env.local", Kind::Backing(Box::new(seen.clone())));
+        }
         trial::Simulation::new(self, variant, info, start + 2_000_000).run(script)
     }
 
@@ -152,8 +216,12 @@ impl Scenario {
 
     fn variant(&self, index: usize) -> VariantInfo {
         let variant = &self.variants[index];
-        let path = "services.user-service.autoscale.metrics.0.cpu".to_owned();
-        let cell = BTreeMap::from([(path, variant.target.exact())]);
+        let user = |setting: &str, value: &str| (format!("services.user-service.{setting}"), value.to_owned());
+        let cell = match (self.scaled, variant.label.split_once('=')) {
+            (false, Some((setting, value))) => user(setting, value),
+            _ => user("autoscale.metrics.0.cpu", &variant.target.exact()),
+        };
+        let cell = BTreeMap::from([cell]);
         let cell = if self.variants.len() > 1 { cell } else { BTreeMap::new() };
         VariantInfo { label: variant.label.clone(), cell, spec: self.spec(index) }
     }
@@ -162,12 +230,12 @@ impl Scenario {
         let variant = &self.variants[index];
         let resources = Resources { cpu: Some(Millicores(250)), memory: None };
         let autoscale = Autoscale { min: 1, max: 4, metrics: vec![Metric::Cpu(variant.target)], behavior: None };
-        let common = Workload { replicas: 1, resources, autoscale: Some(autoscale) };
+        let common = Workload { replicas: 1, resources, autoscale: Some(autoscale).filter(|_| self.scaled) };
         let user_service = UserService {
             store: StoreEngine::Sqlite,
-            cache: CacheEngine::None,
+            cache: variant.cache,
             cache_ttl: Span::from_secs(60),
-            queue: QueueEngine::Sqlite,
+            queue: variant.queue,
             create: CreateMode::Queued,
             work: BTreeMap::from([("create".to_owned(), variant.work), ("get".to_owned(), variant.work)]),
             common,

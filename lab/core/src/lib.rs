@@ -3,8 +3,11 @@
 
 pub mod aftermath;
 pub mod answer;
+pub mod around;
+pub mod cache;
 pub mod compare;
 pub mod control;
+pub mod curve;
 pub mod deliveries;
 pub mod distribution;
 pub mod episode;

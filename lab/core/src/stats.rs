@@ -118,6 +118,18 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// Geometric mean of what was measured in each block, with its t interval on the log scale; no interval below [`FEWEST_BLOCKS`], None
+/// without a positive value.
+pub fn geometric_mean(values: &[f64], confidence: f64) -> Option<(f64, Option<(f64, f64)>)> {
+    let logs: Vec<f64> = values.iter().filter(|v| v.is_finite() && **v > 0.0).map(|v| v.ln()).collect();
+    let mean = mean(&logs)?;
+    let interval = (logs.len() >= FEWEST_BLOCKS).then(|| {
+        let half = half_width(deviation(&logs, mean), logs.len(), confidence);
+        ((mean - half).exp(), (mean + half).exp())
+    });
+    Some((mean.exp(), interval))
+}
+
 /// Sample standard deviation; 0 of fewer than two.
 fn deviation(values: &[f64], mean: f64) -> f64 {
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Quantity, Word};
+use crate::compare::{Quantity, Said};
 use crate::episode::{Direction, Point};
 use crate::event::{Grade, HostInfo, Outcome};
 use crate::judge::Verdict;
 use crate::ledger::Ledger;
+use crate::parity::{Promises, RoleParity};
 use crate::validity::Validity;
 
 /// Version of the format. Fields may be added without a new one; removing or changing one makes a new one.
@@ -55,6 +56,9 @@ pub struct Summary {
     pub exit_code: u8,
     /// One entry a variant.
     pub variants: Vec<VariantSummary>,
+    /// What the backing services of the variants promise, for each role in which they differ; cells in the order of `variants`.
+    #[serde(default)]
+    pub parity: Vec<RoleParity>,
     /// Every variant against the first.
     pub comparisons: Vec<ComparisonSummary>,
     /// One entry a trial that has begun.
@@ -86,6 +90,97 @@ pub struct VariantSummary {
     pub values: BTreeMap<String, Vec<f64>>,
     /// Trials that do not count, because they are invalid or did not end.
     pub left_out: usize,
+    /// The backing services that its trials found.
+    #[serde(default)]
+    pub backing: Vec<BackingSummary>,
+    /// Its measured constant rates, ascending; empty unless some variant has two.
+    #[serde(default)]
+    pub curve: Vec<RateSummary>,
+    /// The largest rate at which its limits hold; null where nothing limits the response time at two rates.
+    #[serde(default)]
+    pub capacity: Option<CapacitySummary>,
+    /// What its cache did; null where no variant has one.
+    #[serde(default)]
+    pub cache: Option<CacheSummary>,
+}
+
+/// A backing service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackingSummary {
+    /// `store.postgres`.
+    pub name: String,
+    /// What it says of itself.
+    pub server: String,
+    /// The image it was started from; null: it was there already, or is embedded.
+    pub image: Option<String>,
+    /// The image's content.
+    pub digest: Option<String>,
+    /// What it promises.
+    pub promises: Promises,
+}
+
+/// One point of a throughput–latency curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RateSummary {
+    /// The phase.
+    pub phase: String,
+    /// Requests a second, as the spec has it.
+    pub offered_per_s: f64,
+    /// Good answers a second, by the time they came.
+    pub completed_per_s: Option<f64>,
+    /// Median response time.
+    pub p50: EstimateSummary,
+    /// 99th percentile of the response time.
+    pub p99: EstimateSummary,
+    /// Failed and dropped over offered.
+    pub errors: f64,
+    /// Trials that it rests on.
+    pub trials: usize,
+    /// At least 95 % of what was offered was completed in time, in every trial.
+    pub kept_up: bool,
+    /// A check of some trial finds it suspect.
+    pub suspect: bool,
+    /// Whether the limits on response time and errors hold; null without a limit on response time.
+    pub holds: Option<Verdict>,
+}
+
+/// A percentile over blocks, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct EstimateSummary {
+    /// Geometric mean; null when it is beyond measure in some trial, or no trial has enough requests.
+    pub ns: Option<f64>,
+    /// Lower end of its 95 % interval; null below three blocks.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// Trials in which it lies among requests without a good answer.
+    pub beyond: usize,
+}
+
+/// The largest rate at which a variant's limits hold, requests a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CapacitySummary {
+    /// The last measured rate that held; null: none.
+    pub at_least: Option<f64>,
+    /// The first that did not; null: none.
+    pub below: Option<f64>,
+    /// For people.
+    pub text: String,
+}
+
+/// What a cache did in the measured phases.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CacheSummary {
+    /// Its engine, `none` without one.
+    pub engine: String,
+    /// Hits over look-ups.
+    pub hit_ratio: Option<f64>,
+    /// Look-ups.
+    pub lookups: Option<f64>,
+    /// Share of reads that did not need the store.
+    pub offload: Option<f64>,
+    /// From the beginning of load to the first second with 90 % of the hit ratio, seconds.
+    pub cold_s: Option<f64>,
 }
 
 /// An expectation and what became of it.
@@ -114,8 +209,9 @@ pub struct ComparisonSummary {
     pub against: String,
     /// What is compared.
     pub quantity: Quantity,
-    /// In one word.
-    pub word: Word,
+    /// In one word, with notes on what is not alike.
+    #[serde(flatten)]
+    pub said: Said,
     /// Ratio to the first; null without a pair.
     pub ratio: Option<f64>,
     /// Lower end of its confidence interval; null below three blocks.
@@ -162,6 +258,39 @@ pub struct TrialSummary {
     pub episodes: Vec<EpisodeSummary>,
     /// Its replicas.
     pub replicas: Vec<ReplicaSummary>,
+    /// Faults that were put in on purpose.
+    #[serde(default)]
+    pub faults: Vec<FaultSummary>,
+}
+
+/// A fault and what was measured around it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultSummary {
+    /// What was hit.
+    pub target: String,
+    /// `killed`, `paused`, …
+    pub what: String,
+    /// Seconds since load began.
+    pub at_s: f64,
+    /// How long until what it hit went on and the rate was back.
+    pub lasted_s: f64,
+    /// At most ten seconds before.
+    pub before: PatchSummary,
+    /// Until it was over.
+    pub during: PatchSummary,
+    /// At most ten seconds after.
+    pub after: PatchSummary,
+}
+
+/// Some seconds of load.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PatchSummary {
+    /// 99th percentile of the response time of the good answers in it.
+    pub p99_ns: Option<u64>,
+    /// Failed and dropped over all that came to an end.
+    pub errors: Option<f64>,
+    /// Good answers a second.
+    pub completed_per_s: Option<f64>,
 }
 
 /// A check of validity.

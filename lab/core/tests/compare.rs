@@ -48,21 +48,21 @@ fn p99(model: &Model, variant: u32) -> Comparison {
 fn a_block_in_which_a_variant_failed_is_not_left_out() {
     let one = Model::of(&failing(|variant, block| variant == 2 && block == 1));
     let found = p99(&one, 2);
-    assert_eq!((found.word, found.ratio.blocks, found.ratio.ratio), (Word::CannotTell, 3, None));
+    assert_eq!((found.said.word(), found.ratio.blocks, found.ratio.ratio), (Word::CannotTell, 3, None));
     let reason = found.what_would_tell().expect("a reason");
     assert!(reason.contains("1 with this variant") && !reason.contains("the first"), "{reason}");
     assert_eq!(p99(&one, 1).reason, None, "the other variant is compared as before");
     let of = Summary::of(&one);
-    assert!(of.comparisons.iter().any(|c| c.reason.as_ref() == Some(&reason) && c.word == Word::CannotTell));
+    assert!(of.comparisons.iter().any(|c| c.reason.as_ref() == Some(&reason) && c.said.word() == Word::CannotTell));
 }
 
 #[test]
 fn who_fails_in_every_block_is_slower() {
     let theirs = p99(&Model::of(&failing(|variant, _| variant == 2)), 2);
-    assert_eq!((theirs.word, theirs.ratio.ratio), (Word::Slower, None));
-    assert_eq!(p99(&Model::of(&failing(|variant, _| variant == 0)), 2).word, Word::Faster);
-    assert_eq!(p99(&Model::of(&failing(|_, _| true)), 2).word, Word::CannotTell);
-    assert_eq!(p99(&Model::of(&failing(|variant, block| variant == 2 || block == 0)), 2).word, Word::CannotTell);
+    assert_eq!((theirs.said.word(), theirs.ratio.ratio), (Word::Slower, None));
+    assert_eq!(p99(&Model::of(&failing(|variant, _| variant == 0)), 2).said.word(), Word::Faster);
+    assert_eq!(p99(&Model::of(&failing(|_, _| true)), 2).said.word(), Word::CannotTell);
+    assert_eq!(p99(&Model::of(&failing(|variant, block| variant == 2 || block == 0)), 2).said.word(), Word::CannotTell);
 }
 
 #[test]

@@ -61,6 +61,23 @@ fn a_comparison_follows_the_schema() {
 }
 
 #[test]
+fn curves_parity_faults_and_caches_follow_the_schema() {
+    let value = check(&Scenario::queues(11, 3).events());
+    assert_eq!(value["parity"][0]["role"], "queue");
+    let slower = |c: &&Value| c["word"] == "slower";
+    let slower = value["comparisons"].as_array().and_then(|all| all.iter().find(slower)).expect("one is slower");
+    assert_eq!(slower["notes"][0]["number"], 1, "no word without its notes");
+    assert_eq!(value["variants"][1]["capacity"]["at_least"], 120.0);
+    assert_eq!(value["variants"][1]["curve"].as_array().map(Vec::len), Some(4));
+    assert_eq!(value["variants"][1]["backing"][1]["server"], "ElasticMQ 1.6.11");
+    let value = check(&Scenario::crash(5).events());
+    assert_eq!(value["trials"][0]["faults"][0]["target"], "queue.kafka");
+    let value = check(&Scenario::caches(2).events());
+    assert_eq!(value["variants"][0]["cache"]["engine"], "none");
+    assert!(value["variants"][1]["cache"]["hit_ratio"].is_number());
+}
+
+#[test]
 fn cut_runs_follow_the_schema() {
     let phases = vec![("step", 100.0, 3, true)];
     let events = Scenario { phases, ..Scenario::autoscale(3) }.events();

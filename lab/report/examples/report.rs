@@ -1,11 +1,15 @@
-//! Writes the report of a made-up run into a directory: `cargo run -p lab-report --example report -- DIRECTORY`.
+//! Writes the report of a made-up run into a directory: `cargo run -p lab-report --example report -- DIRECTORY [queues|matrix]`.
 
 use lab_core::fixture::Scenario;
 use lab_core::model::Model;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = std::env::args().nth(1).ok_or("name a directory")?;
-    let scenario = if std::env::args().nth(2).is_some() { Scenario::matrix(4, 4) } else { Scenario::autoscale(1) };
+    let scenario = match std::env::args().nth(2).as_deref() {
+        None => Scenario::autoscale(1),
+        Some("queues") => Scenario::queues(11, 3),
+        Some(_) => Scenario::matrix(4, 4),
+    };
     let report = lab_report::write(&Model::of(&scenario.events()))?;
     std::fs::write(format!("{directory}/report.md"), report.markdown)?;
     std::fs::write(format!("{directory}/summary.json"), report.summary_json)?;

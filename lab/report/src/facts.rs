@@ -1,17 +1,25 @@
 //! What the template shows, in the order of the report: plain texts, made from the model. Nothing here is Markdown.
 
+mod cache;
+mod comparison;
+mod curve;
+mod deliveries;
 mod environment;
+mod faults;
 mod limits;
 mod notes;
 mod trial;
 
+pub(crate) use curve::PICTURE as CURVE;
 pub(crate) use trial::picture_name;
 
 use serde::Serialize;
 
-use lab_core::compare::{self, Quantity};
+use lab_core::compare;
+use lab_core::curve::curves;
 use lab_core::judge::{self, Conclusion, Verdict};
 use lab_core::model::Model;
+use lab_core::parity::{Footnotes, Parity};
 use lab_core::validity::Validity;
 use lab_core::words;
 
@@ -30,10 +38,10 @@ pub(crate) struct Facts {
     trials_text: String,
     several: bool,
     expectations: Vec<Expectation>,
-    variants: Vec<Variant>,
-    footnotes: Vec<String>,
-    comparisons: Vec<Comparison>,
+    comparison: comparison::Facts,
     confidence: String,
+    curve: curve::Facts,
+    cache: Vec<cache::Effect>,
     trials: Vec<trial::Facts>,
     environment: environment::Facts,
     warnings: Vec<Remark>,
@@ -61,27 +69,6 @@ struct Expectation {
 }
 
 #[derive(Serialize)]
-struct Variant {
-    label: String,
-    trials: usize,
-    left_out: usize,
-    values: Vec<String>,
-    /// Number of the footnote that says what in it is not the real thing; 0: all is.
-    footnote: usize,
-}
-
-#[derive(Serialize)]
-struct Comparison {
-    variant: String,
-    against: String,
-    quantity: &'static str,
-    word: &'static str,
-    ratio: String,
-    blocks: usize,
-    more: String,
-}
-
-#[derive(Serialize)]
 struct Remark {
     at: String,
     text: String,
@@ -100,7 +87,9 @@ impl Facts {
         let several = run.is_some_and(|r| r.variants.len() > 1);
         let others = run.map_or(0, |r| r.variants.len()).saturating_sub(1);
         let confidence = compare::confidence(others);
-        let (variants, footnotes) = variants(model);
+        let parity = Parity::of(model);
+        let mut footnotes = Footnotes::default();
+        let curve = curve::Facts::of(model, &curves(model), &mut footnotes);
         Self {
             experiment: run.map_or_else(|| "A run without a beginning".to_owned(), |r| r.spec.name.clone()),
             question: run.map(|r| r.spec.question.clone()).unwrap_or_default(),
@@ -114,10 +103,10 @@ impl Facts {
             trials_text: trials_text(model),
             several,
             expectations: expectations(model),
-            variants,
-            footnotes,
-            comparisons: comparisons(model),
+            comparison: comparison::Facts::of(model, &parity, footnotes),
             confidence: words::share(confidence),
+            curve,
+            cache: cache::effects(model),
             trials: trial::facts(model),
             environment: environment::Facts::of(model),
             warnings: remarks(&model.warnings),
@@ -195,7 +184,7 @@ fn incomplete(model: &Model) -> String {
     )
 }
 
-fn label(model: &Model, variant: u32) -> String {
+pub(crate) fn label(model: &Model, variant: u32) -> String {
     let info = model.run.as_ref().and_then(|r| r.variants.get(variant as usize));
     info.map_or_else(|| format!("variant {}", u64::from(variant) + 1), |v| v.label.clone())
 }
@@ -210,39 +199,6 @@ fn expectations(model: &Model) -> Vec<Expectation> {
             verdict: j.verdict.text(),
             why: j.why,
         })
-    });
-    rows.collect()
-}
-
-/// A row a variant, and what in them is not the real thing, each combination once.
-fn variants(model: &Model) -> (Vec<Variant>, Vec<String>) {
-    let mut footnotes: Vec<String> = Vec::new();
-    let rows = compare::numbers(model).into_iter().map(|numbers| {
-        let stand_ins = words::list(&environment::stand_ins(model, numbers.variant));
-        if !stand_ins.is_empty() && !footnotes.contains(&stand_ins) {
-            footnotes.push(stand_ins.clone());
-        }
-        Variant {
-            label: label(model, numbers.variant),
-            trials: numbers.trials.len(),
-            left_out: numbers.left_out,
-            values: Quantity::ALL.iter().map(|q| numbers.text(*q)).collect(),
-            footnote: footnotes.iter().position(|f| *f == stand_ins).map_or(0, |at| at + 1),
-        }
-    });
-    let rows = rows.collect();
-    (rows, footnotes)
-}
-
-fn comparisons(model: &Model) -> Vec<Comparison> {
-    let rows = compare::comparisons(model).into_iter().map(|c| Comparison {
-        variant: label(model, c.variant),
-        against: label(model, 0),
-        quantity: c.quantity.name(),
-        word: c.word.text(),
-        ratio: c.ratio_text(),
-        blocks: c.ratio.blocks,
-        more: c.what_would_tell().unwrap_or_default(),
     });
     rows.collect()
 }

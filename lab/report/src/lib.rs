@@ -1,4 +1,4 @@
-//! A model in, a report out: Markdown, one SVG a trial, `summary.json`. Pure: no clock, no files, so the same journal gives the same
+//! A model in, a report out: Markdown, one SVG a trial and one of the curves, `summary.json`. Pure: no clock, no files, so the same journal gives the same
 //! bytes.
 
 mod escape;
@@ -16,7 +16,7 @@ pub use picture::picture;
 pub struct Report {
     /// `report.md`; it refers to the pictures by their names.
     pub markdown: String,
-    /// Name and SVG of each trial's picture; trials without load have none.
+    /// Name and SVG of each trial's picture, and of the throughput–latency curve where there is one; trials without load have none.
     pub pictures: Vec<(String, String)>,
     /// `summary.json`.
     pub summary_json: String,
@@ -39,7 +39,8 @@ pub enum ReportError {
 /// See [`ReportError`].
 pub fn write(model: &Model) -> Result<Report, ReportError> {
     let drawn = model.trials.iter().filter_map(|t| Some((facts::picture_name(t)?, picture(model, t)?)));
-    let pictures = drawn.collect();
+    let curve = picture::curve(model, &lab_core::curve::curves(model)).map(|svg| (facts::CURVE.to_owned(), svg));
+    let pictures = curve.into_iter().chain(drawn).collect();
     Ok(Report {
         markdown: markdown::render(&facts::Facts::of(model))?,
         pictures,

@@ -15,7 +15,6 @@ pub(crate) fn render(facts: &Facts) -> Result<String, Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_formatter(print);
     environment.add_filter("inline", |text: String| Value::from_safe_string(escape::inline(&text)));
-    environment.add_function("footnote", |n: u32| Value::from_safe_string(format!("[^{n}]")));
     environment.add_filter("code", |text: String| Value::from_safe_string(escape::code(&text)));
     environment
         .add_filter("block", |text: String, language: String| Value::from_safe_string(escape::block(&language, &text)));

@@ -1,4 +1,4 @@
-//! One picture per trial: lanes that share one time axis, so that a column is the same instant in all of them. Each lane answers one
+//! The pictures of a report. One of all curves is in `curve`. One per trial: lanes that share one time axis, so that a column is the same instant in all of them. Each lane answers one
 //! question and has its own file below; what is drawn comes from the model alone.
 //!
 //! ```text
@@ -14,6 +14,7 @@
 //! ```
 
 mod backlog;
+mod curve;
 mod latency;
 mod load;
 mod phases;
@@ -24,6 +25,7 @@ mod svg;
 
 use lab_core::model::{Model, Trial};
 
+pub(crate) use self::curve::curve;
 use self::plot::{Plot, Time};
 use self::svg::Svg;
 

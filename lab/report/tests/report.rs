@@ -27,6 +27,51 @@ fn a_comparison_reads_well() {
     insta::assert_snapshot!("comparison", &text[..end]);
 }
 
+/// The sections with these headings.
+fn sections(text: &str, headings: &[&str]) -> String {
+    let of = |heading: &&str| {
+        let from = text.find(heading).unwrap_or_else(|| panic!("no {heading} in {text}"));
+        let level = heading.split(' ').next().unwrap_or_default();
+        let rest = &text[from + heading.len()..];
+        let end = [format!("\n{level} "), "\n## ".to_owned()].iter().filter_map(|next| rest.find(next.as_str())).min();
+        text[from..].get(..heading.len() + end.unwrap_or(rest.len())).unwrap_or_default().to_owned()
+    };
+    headings.iter().map(of).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_comparison_of_engines_reads_well() {
+    let report = report(&Scenario::queues(11, 3).events());
+    let text = &report.markdown;
+    let answer = text.lines().find(|line| line.starts_with("**Answer.**")).expect("an answer");
+    let shown = sections(text, &["## Comparison", "## Throughput and latency", "## Environment"]);
+    insta::assert_snapshot!("engines", format!("{answer}\n\n{shown}"));
+    let (name, svg) = &report.pictures[0];
+    assert!(name == "throughput-latency.svg" && svg.contains("limit 150 ms") && svg.contains("s1 hollow"), "{svg}");
+}
+
+#[test]
+fn a_fault_and_a_cache_read_well() {
+    let fault = report(&Scenario::crash(5).events()).markdown;
+    let cache = report(&Scenario::caches(2).events()).markdown;
+    insta::assert_snapshot!("fault-and-cache", sections(&fault, &["### Faults"]) + &sections(&cache, &["## Cache"]));
+}
+
+/// A word that names a winner, wherever the report has one, is followed by a mark that its text explains.
+#[test]
+fn no_winner_is_named_without_a_note() {
+    let text = report(&Scenario::queues(11, 3).events()).markdown;
+    let sentence = text.find("Each block ran every variant").expect("the explanation of the words");
+    let mut words = 0;
+    for word in ["faster", "slower", "cheaper", "dearer", "equivalent"] {
+        for (at, _) in text[..sentence].match_indices(word) {
+            assert_eq!(text[at + word.len()..].chars().next(), Some('¹'), "{word} at {at}");
+            words += 1;
+        }
+    }
+    assert!(words >= 4 && text.contains("\n¹ queue: kafka"), "{words}");
+}
+
 #[test]
 fn the_same_journal_gives_the_same_bytes() {
     let events = short().events();
@@ -115,6 +160,10 @@ fn text_from_outside_cannot_become_markup() {
             Kind::ReplicaStopped { replica, exit, .. } => (*replica, *exit) = (EVIL.to_owned(), EVIL.to_owned()),
             Kind::PhaseStarted { name, .. } | Kind::PhaseEnded { name, .. } => *name = EVIL.to_owned(),
             Kind::Fidelity { note, .. } => *note = EVIL.to_owned(),
+            Kind::Backing(seen) => {
+                (seen.server, seen.address) = (EVIL.to_owned(), EVIL.to_owned());
+                seen.promises.durability = EVIL.to_owned();
+            }
             Kind::Decided(decided) => decided.decision.why = EVIL.to_owned(),
             Kind::Sample(s) => {
                 s.endpoints.iter_mut().for_each(|e| e.replica = EVIL.to_owned());

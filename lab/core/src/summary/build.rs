@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CheckSummary, ComparisonSummary, EpisodeSummary, ExpectationSummary, FidelitySummary, ObserverSummary,
-    PhaseSummary, PointSummary, Quantiles, RemarkSummary, ReplicaSummary, SUMMARY_VERSION, Summary, TrialSummary,
-    VariantSummary,
+    BackingSummary, CacheSummary, CapacitySummary, CheckSummary, ComparisonSummary, EpisodeSummary, EstimateSummary,
+    ExpectationSummary, FaultSummary, FidelitySummary, ObserverSummary, PatchSummary, PhaseSummary, PointSummary,
+    Quantiles, RateSummary, RemarkSummary, ReplicaSummary, SUMMARY_VERSION, Summary, TrialSummary, VariantSummary,
 };
+use crate::around::{Around, Patch, around};
+use crate::cache::{self, CacheEffect};
 use crate::compare::{self, Comparison, Quantity};
+use crate::curve::{self, Estimate, Point};
 use crate::distribution::Distribution;
 use crate::episode::{self, Episode};
 use crate::judge::{self, Judged};
@@ -39,6 +42,7 @@ impl Summary {
             validity: conclusion.validity,
             exit_code: conclusion.exit_code,
             variants: variants(model),
+            parity: crate::parity::Parity::of(model).roles,
             comparisons: compare::comparisons(model).iter().map(|c| comparison(model, c)).collect(),
             trials: model.trials.iter().filter_map(|t| trial(model, t)).collect(),
             fidelity: fidelity(model),
@@ -71,19 +75,93 @@ fn label(model: &Model, variant: u32) -> String {
 fn variants(model: &Model) -> Vec<VariantSummary> {
     let numbers = compare::numbers(model);
     let judged = judge::variants(model);
+    let (curves, caches) = (curve::curves(model), cache::effects(model));
     let both = numbers.iter().zip(&judged);
     both.map(|(numbers, judged)| {
         let values = Quantity::ALL.into_iter().map(|q| (q.name().to_owned(), numbers.values(q)));
         let info = model.run.as_ref().and_then(|run| run.variants.get(numbers.variant as usize));
+        let curve = curves.iter().find(|curve| curve.variant == numbers.variant);
         VariantSummary {
             label: label(model, numbers.variant),
             cell: info.map(|info| info.cell.clone()).unwrap_or_default(),
             expectations: judged.expectations.iter().map(expectation).collect(),
             values: values.collect::<BTreeMap<_, _>>(),
             left_out: numbers.left_out,
+            backing: backing(model, numbers.variant),
+            curve: curve.map_or_else(Vec::new, |curve| curve.points.iter().map(rate).collect()),
+            capacity: curve.and_then(|curve| curve.capacity.as_ref()).map(|capacity| CapacitySummary {
+                at_least: capacity.at_least,
+                below: capacity.below,
+                text: capacity.text(),
+            }),
+            cache: caches.iter().find(|effect| effect.variant == numbers.variant).map(cache_effect),
         }
     })
     .collect()
+}
+
+/// Each once, however many trials found it.
+fn backing(model: &Model, variant: u32) -> Vec<BackingSummary> {
+    let mine = model.trials.iter().filter(|t| t.info.is_some_and(|info| info.variant == variant));
+    let mut all: Vec<BackingSummary> = Vec::new();
+    for seen in mine.flat_map(|t| &t.backing) {
+        let found = BackingSummary {
+            name: seen.name.clone(),
+            server: seen.server.clone(),
+            image: seen.image.as_ref().map(|image| image.name.clone()),
+            digest: seen.image.as_ref().map(|image| image.digest.clone()),
+            promises: seen.promises.clone(),
+        };
+        if !all.contains(&found) {
+            all.push(found);
+        }
+    }
+    all
+}
+
+fn rate(point: &Point) -> RateSummary {
+    let estimate = |e: &Estimate| EstimateSummary {
+        ns: e.value,
+        low: e.interval.map(|i| i.0).filter(|v| v.is_finite()),
+        high: e.interval.map(|i| i.1).filter(|v| v.is_finite()),
+        beyond: e.beyond,
+    };
+    RateSummary {
+        phase: point.phase.clone(),
+        offered_per_s: point.offered,
+        completed_per_s: point.completed,
+        p50: estimate(&point.p50),
+        p99: estimate(&point.p99),
+        errors: point.errors,
+        trials: point.trials,
+        kept_up: point.kept_up,
+        suspect: point.suspect,
+        holds: point.holds,
+    }
+}
+
+fn cache_effect(effect: &CacheEffect) -> CacheSummary {
+    let counted = effect.counted.as_ref();
+    CacheSummary {
+        engine: effect.engine.clone(),
+        hit_ratio: counted.and_then(|c| c.hit_ratio()),
+        lookups: counted.map(|c| c.hits + c.misses),
+        offload: counted.and_then(|c| c.offload()),
+        cold_s: counted.and_then(|c| c.cold).map(Span::as_secs_f64),
+    }
+}
+
+fn fault(around: &Around, zero: RunTime) -> FaultSummary {
+    let patch = |p: &Patch| PatchSummary { p99_ns: p.p99.map(|s| s.0), errors: p.errors, completed_per_s: p.completed };
+    FaultSummary {
+        target: around.fault.replica.clone(),
+        what: around.fault.what.clone(),
+        at_s: (around.fault.at.0 as f64 - zero.0 as f64) / 1e9,
+        lasted_s: around.over.since(around.fault.at).as_secs_f64(),
+        before: patch(&around.before),
+        during: patch(&around.during),
+        after: patch(&around.after),
+    }
 }
 
 fn expectation(judged: &Judged) -> ExpectationSummary {
@@ -103,7 +181,7 @@ fn comparison(model: &Model, c: &Comparison) -> ComparisonSummary {
         variant: label(model, c.variant),
         against: label(model, 0),
         quantity: c.quantity,
-        word: c.word,
+        said: c.said.clone(),
         ratio: c.ratio.ratio,
         low: c.ratio.interval.map(|i| i.0).filter(|v| v.is_finite()),
         high: c.ratio.interval.map(|i| i.1).filter(|v| v.is_finite()),
@@ -130,6 +208,7 @@ fn trial(model: &Model, trial: &Trial) -> Option<TrialSummary> {
         phases: trial.phases.iter().map(|(index, p)| phase(p, model.measured(trial, *index))).collect(),
         episodes: episode::episodes(model, trial).iter().map(|e| episode(e, trial.load_started)).collect(),
         replicas: replicas(trial),
+        faults: around(trial).iter().map(|a| fault(a, trial.load_started.unwrap_or_default())).collect(),
     })
 }
 

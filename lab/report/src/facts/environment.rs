@@ -16,8 +16,20 @@ pub(crate) struct Facts {
     kind: String,
     host: Vec<(String, String)>,
     fidelity: Vec<(String, &'static str, String, String)>,
+    backing: Vec<Backing>,
     observer: String,
     up: Vec<String>,
+}
+
+/// A backing service as trials found it.
+#[derive(Serialize, PartialEq)]
+struct Backing {
+    name: String,
+    server: String,
+    image: String,
+    digest: String,
+    address: String,
+    grade: &'static str,
 }
 
 impl Facts {
@@ -36,10 +48,38 @@ impl Facts {
             kind: kind.and_then(|k| k.as_str().map(str::to_owned)).unwrap_or_else(|| "not known".to_owned()),
             host: host.unwrap_or_default(),
             fidelity: fidelity(model),
+            backing: backing(model),
             observer: observer(model),
             up: steps(model),
         }
     }
+}
+
+/// Each once, by name. Where trials found it at several addresses, one stands for all.
+fn backing(model: &Model) -> Vec<Backing> {
+    let mut all: Vec<Backing> = Vec::new();
+    for seen in model.trials.iter().flat_map(|t| &t.backing) {
+        let image = |of: fn(&lab_core::event::ImageSeen) -> &String| {
+            seen.image.as_ref().map_or_else(|| "–".to_owned(), |image| of(image).clone())
+        };
+        let one = Backing {
+            name: seen.name.clone(),
+            server: seen.server.clone(),
+            image: image(|i| &i.name),
+            digest: image(|i| &i.digest),
+            address: if seen.address.is_empty() { "in the services".to_owned() } else { seen.address.clone() },
+            grade: grade_text(seen.promises.fidelity),
+        };
+        let same =
+            |known: &mut Backing| (&known.name, &known.server, &known.digest) == (&one.name, &one.server, &one.digest);
+        match all.iter_mut().find_map(|known| same(known).then_some(known)) {
+            Some(known) if known.address == one.address || known.address.ends_with(", …") => {}
+            Some(known) => known.address.push_str(", …"),
+            None => all.push(one),
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
 }
 
 fn fidelity(model: &Model) -> Vec<(String, &'static str, String, String)> {

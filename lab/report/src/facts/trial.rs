@@ -24,7 +24,9 @@ pub(crate) struct Facts {
     causes: Vec<String>,
     decisions: Vec<DecisionFacts>,
     replicas: Vec<ReplicaFacts>,
+    deliveries: Vec<super::deliveries::DeliveryFacts>,
     delivered: Vec<String>,
+    faults: super::faults::Facts,
     validity: &'static str,
     checks: Vec<CheckFacts>,
 }
@@ -110,7 +112,9 @@ impl Facts {
             causes: causes(trial),
             decisions: trial.workloads.iter().flat_map(|(name, w)| decisions(name, w, zero)).collect(),
             replicas: trial.workloads.values().flat_map(|w| replicas(w, zero)).collect(),
+            deliveries: super::deliveries::deliveries(trial),
             delivered: delivered(trial),
+            faults: super::faults::Facts::of(trial, zero),
             validity: validity::overall(&checks).text(),
             checks: checks.into_iter().map(CheckFacts::of).collect(),
         }
@@ -238,6 +242,7 @@ fn replicas(workload: &Workload, zero: RunTime) -> Vec<ReplicaFacts> {
     rows.collect()
 }
 
+/// Of journals that have counts only.
 fn delivered(trial: &Trial) -> Vec<String> {
     let all = trial.workloads.iter().flat_map(|(name, w)| w.delivered.iter().map(move |d| (name, d)));
     let texts = all.map(|(name, d)| {

@@ -94,6 +94,17 @@ impl Path {
         self.0.push_str(&format!("L{} {}", short(x), short(y)));
     }
 
+    /// Back to where the pen was set down.
+    pub fn close(&mut self) {
+        self.0.push('z');
+    }
+
+    /// A circle.
+    pub fn circle(&mut self, (x, y): (f64, f64), radius: f64) {
+        let (r, d) = (short(radius), short(2.0 * radius));
+        self.0.push_str(&format!("M{} {}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0z", short(x - radius), short(y)));
+    }
+
     /// A closed rectangle.
     pub fn cell(&mut self, (x, y): (f64, f64), (width, height): (f64, f64)) {
         let (w, h) = (short(width), short(height));
