@@ -160,9 +160,14 @@ async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
         events,
         default_load: "{}".to_owned(),
         limits: LocalLimits::default(),
+        endpoints: lab_env::Endpoints::default(),
     };
     let environment: Box<dyn Environment> = match flag(args, "--image") {
-        Ok(image) => Box::new(DockerEnvironment::new(DockerConfig { lab: config, image: Some(image.to_owned()) })?),
+        Ok(image) => Box::new(DockerEnvironment::new(DockerConfig {
+            lab: config,
+            image: Some(image.to_owned()),
+            monitoring: false,
+        })?),
         Err(_) => Box::new(LocalEnvironment::new(config)?),
     };
     let text = std::fs::read_to_string(flag(args, "--spec")?)?;

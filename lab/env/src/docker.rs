@@ -26,6 +26,7 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::engine::{Engine, Marks};
+use self::monitoring::{Monitoring, Scraped, Starter};
 use self::runner::{Containers, DATA, MOUNT, PORT};
 use self::servers::Servers;
 use crate::backing::{self, Addresses, Prober, Ready};
@@ -34,7 +35,7 @@ use crate::home::{Home, check_name};
 use crate::local::LocalConfig;
 use crate::replicas::{Limits, Places, Replicas, Runner, Template, announce};
 use crate::system::{blocking, to_its_end};
-use crate::{EnvError, Environment, Finding, GeneratorAddress, Removal, ReplicaState};
+use crate::{Beside, EnvError, Environment, Finding, GeneratorAddress, Removal, ReplicaState};
 
 /// Who announces.
 const SRC: &str = "env.docker";
@@ -50,6 +51,8 @@ pub struct DockerConfig {
     pub lab: LocalConfig,
     /// The image of services; None: one is packed from the executable.
     pub image: Option<String>,
+    /// Prometheus and Grafana stand beside the workloads.
+    pub monitoring: bool,
 }
 
 /// Containers as replicas. Dropping it without `down` ends them all the same: its reaper sees to that.
@@ -67,6 +70,8 @@ struct Inner {
     replicas: Replicas,
     /// Written by `up`, read by `deploy`.
     addresses: watch::Sender<Addresses>,
+    /// Written by `up` and `down`.
+    beside: watch::Sender<Vec<Beside>>,
 }
 
 /// A lab that is up.
@@ -74,6 +79,7 @@ struct Inner {
 struct Up {
     hold: Hold,
     servers: Servers,
+    monitoring: Option<Monitoring>,
 }
 
 impl DockerEnvironment {
@@ -97,7 +103,8 @@ impl DockerEnvironment {
         };
         let replicas = Replicas::new(SRC, lab.events.clone(), limits, stop.clone());
         let (addresses, _) = watch::channel(Addresses::default());
-        let inner = Inner { config, ground, up: Mutex::new(None), replicas, addresses };
+        let (beside, _) = watch::channel(Vec::new());
+        let inner = Inner { config, ground, up: Mutex::new(None), replicas, addresses, beside };
         Ok(Self { inner: Arc::new(inner), _stop: stop.drop_guard() })
     }
 }
@@ -119,6 +126,7 @@ impl Environment for DockerEnvironment {
         });
         let mut findings = of_the_machine.await.unwrap_or_else(|error| vec![Finding::of(&error)]);
         findings.extend(of_docker);
+        findings.extend(backing::check(spec, &self.inner.config.lab.endpoints, EnvironmentKind::Docker));
         findings
     }
 
@@ -155,6 +163,10 @@ impl Environment for DockerEnvironment {
         self.inner.replicas.generators()
     }
 
+    fn beside(&self) -> Vec<Beside> {
+        self.inner.beside.borrow().clone()
+    }
+
     async fn fault(&self, target: &FaultTarget, injury: Injury) -> Result<Vec<String>, EnvError> {
         let FaultTarget::Role(role) = target else {
             return self.inner.replicas.fault(&target.to_string(), injury).await;
@@ -188,8 +200,10 @@ impl Inner {
             Marks { owner: hold.owner.clone(), lab: hold.lab().name().to_owned(), run: self.ground.run_id.clone() };
         let engine = Engine::new(docker, marks, self.ground.logs(), Arc::clone(&hold.ledger));
         match self.furnish(&spec, &hold, engine).await {
-            Ok(servers) => {
-                *slot = Some(Up { hold, servers });
+            Ok((servers, monitoring)) => {
+                let beside = monitoring.as_ref().map_or_else(Vec::new, |monitoring| monitoring.beside().to_vec());
+                self.beside.send_replace(beside);
+                *slot = Some(Up { hold, servers, monitoring });
                 Ok(())
             }
             Err(error) => {
@@ -205,25 +219,44 @@ impl Inner {
         }
     }
 
-    /// Image, network and servers, then the workloads' tasks.
-    async fn furnish(&self, spec: &Spec, hold: &Hold, engine: Engine) -> Result<Servers, EnvError> {
+    /// Image, network and servers, then the workloads' tasks and who watches them.
+    async fn furnish(
+        &self,
+        spec: &Spec,
+        hold: &Hold,
+        engine: Engine,
+    ) -> Result<(Servers, Option<Monitoring>), EnvError> {
         let wanted =
             image::Wanted { exe: self.ground.exe.clone(), owner: hold.owner.clone(), given: self.config.image.clone() };
         engine.make_network().await?;
         let files = Files::of(hold.lab());
         let ready = self.ready(hold, &files);
-        let endpoints = backing::Endpoints::default();
-        let (image, started) =
-            tokio::join!(image::ensure(engine.docker(), &wanted), Servers::start(&engine, &ready, spec, &endpoints));
+        let (image, started) = tokio::join!(
+            image::ensure(engine.docker(), &wanted),
+            Servers::start(&engine, &ready, spec, &self.config.lab.endpoints)
+        );
         let (image, (servers, addresses)) = (image?, started?);
         self.addresses.send_replace(addresses);
         for fidelity in check::fidelity(spec) {
             announce(&self.config.lab.events, SRC, fidelity).await;
         }
-        let runner: Arc<dyn Runner> =
-            Arc::new(Containers { engine, image: image.tag, user: self.user(), mount: files.mount, data: files.data });
+        let runner: Arc<dyn Runner> = Arc::new(Containers {
+            engine: engine.clone(),
+            image: image.tag,
+            user: self.user(),
+            mount: files.mount,
+            data: files.data,
+        });
         self.replicas.start(spec, &runner, &hold.token)?;
-        Ok(servers)
+        let monitoring = if self.config.monitoring { Some(self.monitor(spec, &engine).await?) } else { None };
+        Ok((servers, monitoring))
+    }
+
+    async fn monitor(&self, spec: &Spec, engine: &Engine) -> Result<Monitoring, EnvError> {
+        let endpoints = |workload| Ok((workload, self.replicas.endpoints(workload)?));
+        let scraped = spec.services.names().map(endpoints).collect::<Result<Scraped, EnvError>>()?;
+        let (ground, events) = (&self.ground, &self.config.lab.events);
+        Monitoring::start(Starter { engine, ground, events, src: SRC }, scraped).await
     }
 
     fn ready(&self, hold: &Hold, files: &Files) -> Ready {
@@ -258,7 +291,7 @@ impl Inner {
             data: DATA.into(),
             token: Path::new(MOUNT).join(TOKEN_FILE),
             default_load: Path::new(MOUNT).join(DEFAULT_LOAD_FILE),
-            addresses: self.addresses.borrow().files.clone(),
+            addresses: self.addresses.borrow().clone(),
         }
     }
 
@@ -266,8 +299,9 @@ impl Inner {
         let mut slot = self.up.lock().await;
         self.replicas.end().await;
         let (up, inner) = (slot.take(), Arc::clone(&self));
-        let hold = up.map(|Up { hold, servers }| {
-            drop(servers);
+        self.beside.send_replace(Vec::new());
+        let hold = up.map(|Up { hold, servers, monitoring }| {
+            drop((servers, monitoring));
             hold
         });
         let removal = blocking(move || match hold {

@@ -6,9 +6,12 @@ use ::metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata,
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Upper bounds of duration buckets in seconds: 100 µs to 10 s.
-const SECONDS: [f64; 16] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Tenths of a decade at which the buckets of a request's duration end: each is at most half again as long as the one before.
+const REQUEST_STEPS: [u32; 6] = [10, 15, 20, 30, 50, 70];
+/// The same for what a lab itself measures by such buckets, the way of messages above all: a quarter longer at most.
+const LAB_STEPS: [u32; 12] = [10, 12, 15, 18, 22, 27, 33, 39, 47, 56, 68, 82];
+/// From 100 µs to 10 s, and to 1000 s, as what waits in a queue may wait long.
+const DECADES: (u32, u32) = (5, 7);
 
 const METADATA: Metadata<'static> = Metadata::new("kit", Level::INFO, None);
 
@@ -29,12 +32,16 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// An empty registry. Histograms whose name ends in `_seconds` have buckets from 100 µs to 10 s.
+    /// An empty registry. Histograms have buckets from 100 µs on: to 10 s when their name begins with `http_`, to 1000 s and finer
+    /// when it begins with `lab_`.
     #[expect(clippy::expect_used, reason = "the library refuses only an empty list of buckets")]
     pub fn new() -> Self {
         let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
-            .expect("a list with buckets")
+            .set_buckets_for_metric(Matcher::Prefix("http_".to_owned()), &bounds(&REQUEST_STEPS, DECADES.0))
+            .and_then(|builder| {
+                builder.set_buckets_for_metric(Matcher::Prefix("lab_".to_owned()), &bounds(&LAB_STEPS, DECADES.1))
+            })
+            .expect("lists with buckets")
             .build_recorder();
         let handle = recorder.handle();
         Self { recorder: Arc::new(recorder), handle }
@@ -62,7 +69,7 @@ impl Metrics {
         self.recorder.register_gauge(&key(name, labels), &METADATA)
     }
 
-    /// A histogram of seconds; its name ends in `_seconds`.
+    /// A histogram of seconds; its name begins with `http_` or `lab_` and ends in `_seconds`.
     pub fn histogram(&self, name: &'static str, labels: Labels<'_>) -> Histogram {
         self.recorder.register_histogram(&key(name, labels), &METADATA)
     }
@@ -78,6 +85,13 @@ impl Metrics {
         text.push_str(&process());
         text
     }
+}
+
+/// Upper bounds of buckets in seconds, 100 µs times so many decades of steps, and the end of the last. Whole numbers are divided once,
+/// so that each is the nearest number to its text.
+fn bounds(steps: &[u32], decades: u32) -> Vec<f64> {
+    let all = (0..decades).flat_map(|decade| steps.iter().map(move |step| step * 10_u32.pow(decade)));
+    all.chain([10_u32.pow(decades + 1)]).map(|tenths| f64::from(tenths) / 1e5).collect()
 }
 
 fn key(name: &'static str, labels: Labels<'_>) -> Key {
@@ -127,14 +141,24 @@ mod tests {
             "# HELP lab_example_total Examples",
             r#"lab_example_total{kind="a\"b"} 2"#,
             "lab_rows 3",
-            r#"lab_wait_seconds_bucket{le="0.0025"} 0"#,
-            r#"lab_wait_seconds_bucket{le="0.005"} 1"#,
+            r#"lab_wait_seconds_bucket{le="0.0027"} 0"#,
+            r#"lab_wait_seconds_bucket{le="0.0033"} 1"#,
             "lab_wait_seconds_count 1",
             "# TYPE process_cpu_seconds_total counter",
         ] {
             assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
         }
         assert!(text.contains("\nprocess_resident_memory_bytes "));
+    }
+
+    #[test]
+    fn buckets_end_at_short_numbers_and_are_narrow() {
+        for (steps, decades, widest, last) in [(&REQUEST_STEPS[..], 5, 1.67, 10.0), (&LAB_STEPS[..], 7, 1.26, 1000.0)] {
+            let bounds = bounds(steps, decades);
+            assert_eq!((bounds[0], bounds.last()), (0.0001, Some(&last)));
+            assert!(bounds.windows(2).all(|two| two[0] < two[1] && two[1] / two[0] < widest), "{bounds:?}");
+            assert!(bounds.iter().all(|bound| bound.to_string().len() <= 7), "{bounds:?}");
+        }
     }
 
     #[test]

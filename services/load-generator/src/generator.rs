@@ -11,6 +11,7 @@ use axum::response::Response;
 use kit::guard::Token;
 use kit::{ApiError, Metrics, ServeError, Service};
 use lab_core::control::{LoadChange, LoadPlan, LoadState, Sample, Share, Status, Targets};
+use lab_core::histogram::Encoded;
 use lab_core::unit::Rate;
 use load_engine::{Engine, EngineError};
 
@@ -236,6 +237,8 @@ struct Counted {
     dropped: metrics::Counter,
     in_flight: metrics::Gauge,
     queued: metrics::Gauge,
+    response: metrics::Histogram,
+    send_lag: metrics::Histogram,
 }
 
 impl Counted {
@@ -243,6 +246,14 @@ impl Counted {
         metrics.describe("lab_load_requests_total", "Requests of the load by outcome");
         metrics.describe("lab_load_in_flight", "Requests of the load that wait for their answer");
         metrics.describe("lab_load_queued", "Requests of the load that wait for a connection");
+        metrics.describe(
+            "lab_load_response_seconds",
+            "From a request's intended time to its last byte, completed requests",
+        );
+        metrics.describe(
+            "lab_load_send_lag_seconds",
+            "From a request's intended time to its first byte, started requests",
+        );
         let outcome = |outcome| metrics.counter("lab_load_requests_total", &[("outcome", outcome)]);
         Self {
             completed: outcome("completed"),
@@ -250,6 +261,8 @@ impl Counted {
             dropped: outcome("dropped"),
             in_flight: metrics.gauge("lab_load_in_flight", &[]),
             queued: metrics.gauge("lab_load_queued", &[]),
+            response: metrics.histogram("lab_load_response_seconds", &[]),
+            send_lag: metrics.histogram("lab_load_send_lag_seconds", &[]),
         }
     }
 
@@ -258,9 +271,18 @@ impl Counted {
             self.completed.increment(phase.counts.completed);
             self.failed.increment(phase.counts.failed);
             self.dropped.increment(phase.counts.dropped);
+            record(&self.response, &phase.response);
+            record(&self.send_lag, &phase.send_lag);
         }
         self.in_flight.set(sample.in_flight as f64);
         self.queued.set(sample.queued as f64);
+    }
+}
+
+/// Puts what a sample has in exact buckets into those of `/metrics`. A text that is no histogram counts nothing.
+fn record(into: &metrics::Histogram, from: &Encoded) {
+    for (value, count) in lab_core::histogram::Histogram::decode(from).iter().flat_map(|read| read.buckets()) {
+        into.record_many(value.as_secs_f64(), usize::try_from(count).unwrap_or(usize::MAX));
     }
 }
 

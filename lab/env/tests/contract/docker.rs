@@ -83,8 +83,10 @@ impl Ground {
             events,
             default_load: "{}".to_owned(),
             limits: LocalLimits::default(),
+            endpoints: lab_env::Endpoints::default(),
         };
-        let environment = DockerEnvironment::new(DockerConfig { lab, image: Some(self.image.clone()) }).unwrap();
+        let environment =
+            DockerEnvironment::new(DockerConfig { lab, image: Some(self.image.clone()), monitoring: false }).unwrap();
         Bench { environment: Arc::new(environment), events: seen }
     }
 
