@@ -5,7 +5,6 @@ mod limit;
 mod process;
 mod stop_continue;
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::limit::Limiter;
 use self::process::{Processes, Shared};
+use crate::backing::{self, Addresses, Endpoints, Prober, Ready};
 use crate::hold::{Files, Ground, Hold};
 use crate::home::{Home, check_name};
 use crate::replicas::{Limits, Places, Replicas, Runner, Template, announce};
@@ -49,6 +49,8 @@ pub struct LocalConfig {
     pub default_load: String,
     /// Deadlines.
     pub limits: LocalLimits,
+    /// Backing servers that are there already.
+    pub endpoints: Endpoints,
 }
 
 /// Deadlines of a local environment.
@@ -79,6 +81,8 @@ struct Inner {
     ground: Ground,
     hold: Mutex<Option<Hold>>,
     replicas: Replicas,
+    /// Written by `up`, read by `deploy`.
+    addresses: watch::Sender<Addresses>,
 }
 
 impl LocalEnvironment {
@@ -100,7 +104,8 @@ impl LocalEnvironment {
             reader: None,
         };
         let replicas = Replicas::new(SRC, config.events.clone(), limits, stop.clone());
-        let inner = Inner { config, ground, hold: Mutex::new(None), replicas };
+        let (addresses, _) = watch::channel(Addresses::default());
+        let inner = Inner { config, ground, hold: Mutex::new(None), replicas, addresses };
         Ok(Self { inner: Arc::new(inner), _stop: stop.drop_guard() })
     }
 }
@@ -113,8 +118,11 @@ impl Environment for LocalEnvironment {
 
     async fn check(&self, spec: &Spec) -> Vec<Finding> {
         let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
+        let servers = backing::check(&spec, &self.inner.config.endpoints, EnvironmentKind::Local);
         let found = blocking(move || Ok(check::check(&inner.config, &inner.ground.home, &spec))).await;
-        found.unwrap_or_else(|error| vec![Finding::of(&error)])
+        let mut found = found.unwrap_or_else(|error| vec![Finding::of(&error)]);
+        found.extend(servers);
+        found
     }
 
     async fn up(&self, spec: &Spec) -> Result<(), EnvError> {
@@ -182,6 +190,19 @@ impl Inner {
             Ok((hold, shared))
         })
         .await?;
+        let addresses = match backing::local(&self.ready(&hold), &spec, &self.config.endpoints).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                let left = blocking(move || hold.let_go()).await;
+                if let Ok((removal, _)) = left.as_ref()
+                    && !removal.left.is_empty()
+                {
+                    tracing::warn!(left = removal.left.join(", "), "not all of a lab that did not come up is gone");
+                }
+                return Err(error);
+            }
+        };
+        self.addresses.send_replace(addresses);
         for fidelity in check::fidelity(&shared.limiter, &spec) {
             announce(&self.config.events, SRC, fidelity).await;
         }
@@ -189,6 +210,20 @@ impl Inner {
         self.replicas.start(&spec, &runner, &hold.token)?;
         *slot = Some(hold);
         Ok(())
+    }
+
+    fn ready(&self, hold: &Hold) -> Ready {
+        let folder = hold.lab().path().join("backing");
+        let places =
+            backing::Places { files: folder.clone(), seen: folder, owner: None, own: hold.lab().path().join("own") };
+        let prober = Prober {
+            exe: self.config.exe.clone(),
+            owner: hold.owner.clone(),
+            lab: hold.lab().name().to_owned(),
+            run: self.config.run_id.clone(),
+        };
+        let (ledger, events) = (Arc::clone(&hold.ledger), self.config.events.clone());
+        Ready { prober, ledger, places, events, src: SRC }
     }
 
     fn shared(&self, hold: &Hold) -> Shared {
@@ -207,7 +242,7 @@ impl Inner {
     fn places(&self) -> Result<Places, EnvError> {
         let Files { data, token, default_load, .. } = Files::of(&self.ground.lab()?);
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Ok(Places { listen, data, token, default_load, addresses: BTreeMap::new() })
+        Ok(Places { listen, data, token, default_load, addresses: self.addresses.borrow().clone() })
     }
 
     async fn down(self: Arc<Self>) -> Result<Removal, EnvError> {

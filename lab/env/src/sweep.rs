@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::Removal;
+use crate::backing::disown_blocking;
 use crate::docker::sweep as docker;
 use crate::home::LabDir;
 use crate::ledger::{Ledger, Owned, Thing};
@@ -50,14 +51,17 @@ pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> 
     }
     let out_of_docker = left_in_docker.is_empty();
     left.append(&mut left_in_docker);
+    // Of what could not be removed at a server: the file that says where.
+    let mut kept: Vec<String> = Vec::new();
     for thing in ledger.owned() {
         let gone = match thing.kind {
+            Thing::Dir if kept.iter().any(|file| Path::new(file).starts_with(&thing.name)) => false,
             Thing::Process => thing.process.is_none_or(|process| !process.is_alive()),
             Thing::Cgroup => remove_group(owner, Path::new(&thing.name)),
             Thing::Dir => remove_inside(lab, &thing, |path| fs::remove_dir_all(path)),
             Thing::File => remove_inside(lab, &thing, |path| fs::remove_file(path)),
             Thing::Container | Thing::Volume | Thing::Network => out_of_docker,
-            Thing::Place => false,
+            Thing::Place => leave(&thing, &mut kept),
         };
         if gone {
             ledger.removed(thing.id);
@@ -66,6 +70,16 @@ pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> 
         }
     }
     Removal { left }
+}
+
+/// Removes this run's place at a server that stays.
+fn leave(thing: &Owned, kept: &mut Vec<String>) -> bool {
+    let left = disown_blocking(Path::new(&thing.name));
+    if let Err(error) = &left {
+        tracing::warn!(%error, %thing, "what this run made at a server stays there");
+        kept.push(thing.name.clone());
+    }
+    left.is_ok()
 }
 
 /// SIGTERM and SIGCONT, so that a stopped one hears it; later SIGKILL, again and again, as a dying one may have forked. Names who is left.

@@ -253,6 +253,7 @@ mod tests {
             events: events.clone(),
             default_load: String::new(),
             limits: LocalLimits::default(),
+            endpoints: lab_env::Endpoints::default(),
         });
         let environment: Arc<dyn Environment> = Arc::new(environment.expect("an environment"));
         let stage = Stage { environment, spec: Arc::new(info.spec.clone()) };

@@ -9,6 +9,7 @@ use lab_core::spec::{CacheEngine, CreateMode, QueueEngine, Server, Spec, StoreEn
 use lab_core::unit::{Bytes, Millicores, Span};
 
 use crate::EnvError;
+use crate::backing::Addresses;
 
 pub(super) const USER_SERVICE: &str = "user-service";
 pub(super) const MESSAGE_SERVICE: &str = "message-service";
@@ -25,8 +26,8 @@ pub(crate) struct Places {
     pub(crate) token: PathBuf,
     /// The load begun by `GET /start`.
     pub(crate) default_load: PathBuf,
-    /// How services are told of each server: `@FILE` that holds its address, which may hold a password.
-    pub(crate) addresses: BTreeMap<Server, String>,
+    /// What services are told of servers.
+    pub(crate) addresses: Addresses,
 }
 
 /// What every replica of a workload is started with.
@@ -82,7 +83,7 @@ fn add(args: &mut Vec<String>, flag: &str, value: impl ToString) {
 
 fn user_service(args: &mut Vec<String>, spec: &Spec, places: &Places) -> Result<(), EnvError> {
     let Some(service) = &spec.services.user_service else { return Ok(()) };
-    add(args, "--store", places.store(service.store, USER_SERVICE)?);
+    store(args, service.store, USER_SERVICE, places)?;
     cache(args, service.cache, service.cache_ttl, places)?;
     match service.create {
         CreateMode::Direct => add(args, "--create", "direct"),
@@ -97,11 +98,19 @@ fn user_service(args: &mut Vec<String>, spec: &Spec, places: &Places) -> Result<
 
 fn message_service(args: &mut Vec<String>, spec: &Spec, places: &Places) -> Result<(), EnvError> {
     let Some(service) = &spec.services.message_service else { return Ok(()) };
-    add(args, "--store", places.store(service.store, MESSAGE_SERVICE)?);
+    store(args, service.store, MESSAGE_SERVICE, places)?;
     cache(args, service.cache, service.cache_ttl, places)?;
     add(args, "--queue", places.queue(service.queue, MESSAGE_SERVICE)?);
     add(args, "--consumers", service.consumers);
     work(args, &service.work);
+    Ok(())
+}
+
+fn store(args: &mut Vec<String>, engine: StoreEngine, workload: &str, places: &Places) -> Result<(), EnvError> {
+    add(args, "--store", places.store(engine, workload)?);
+    if let Some(connections) = Server::of_store(engine).and_then(|server| places.addresses.connections.get(&server)) {
+        add(args, "--store-connections", connections);
+    }
     Ok(())
 }
 
@@ -131,7 +140,7 @@ impl Places {
     }
 
     fn server(&self, server: Option<Server>, engine: &dyn fmt::Display) -> Result<String, EnvError> {
-        let address = server.and_then(|server| self.addresses.get(&server)).cloned();
+        let address = server.and_then(|server| self.addresses.files.get(&server)).cloned();
         let name = || server.map_or_else(|| engine.to_string(), |server| server.name().to_owned());
         address.ok_or_else(|| EnvError::NoServer(name()))
     }
@@ -172,7 +181,10 @@ mod tests {
             data: "/d".into(),
             token: "/t".into(),
             default_load: "/l".into(),
-            addresses: addresses.iter().map(|(server, address)| (*server, (*address).to_owned())).collect(),
+            addresses: Addresses {
+                files: addresses.iter().map(|(server, address)| (*server, (*address).to_owned())).collect(),
+                connections: [(Server::Postgres, 7)].into(),
+            },
         };
         Template::of(&experiment.spec, workload, &places, 4)
     }
@@ -208,7 +220,7 @@ mod tests {
         let both = [(Server::Postgres, "@/lab/backing/store.postgres"), (Server::Redis, "@/lab/backing/cache.redis")];
         let args = template(yaml, USER_SERVICE, &both).unwrap().args.join(" ");
         assert!(
-            args.contains("--store @/lab/backing/store.postgres --cache @/lab/backing/cache.redis --cache-ttl"),
+            args.contains("--store @/lab/backing/store.postgres --store-connections 7 --cache @/lab/backing/cache.redis --cache-ttl"),
             "{args}"
         );
     }

@@ -56,6 +56,7 @@ impl Ground {
             events,
             default_load: "{}".to_owned(),
             limits: LocalLimits::default(),
+            endpoints: lab_env::Endpoints::default(),
         };
         (config, seen)
     }
