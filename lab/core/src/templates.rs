@@ -75,6 +75,24 @@ fn plan(load: &Load, queued: bool, id: &str, seed: u64) -> LoadPlan {
     }
 }
 
+/// The table that holds what the target's writes made.
+pub fn table(target: Target) -> &'static str {
+    match target {
+        Target::UserService => "users",
+        Target::MessageService => "messages",
+    }
+}
+
+/// The number of the request that wrote a row, from what the client gave for it: the name of a user, the text of a message. None
+/// for a row that no plan of these templates wrote.
+pub fn number(target: Target, row: &str) -> Option<u64> {
+    let prefix = match target {
+        Target::UserService => "user ",
+        Target::MessageService => "message ",
+    };
+    row.strip_prefix(prefix)?.parse().ok()
+}
+
 /// Enough for a step that waits for new replicas; bounded, because beyond that waiting tells nothing new.
 fn max_queue(load: &Load) -> u32 {
     let peak = load.phases.iter().map(|phase| phase.rate.peak(phase.length).0).fold(0.0, f64::max);
@@ -158,6 +176,22 @@ load: { target: user-service, mix: { create: 25%, get: 75% }, phases: [ { name: 
         assert_eq!((get.method.as_str(), get.path.as_str()), ("GET", "/get?id={key}"));
         assert_eq!((plan.keys, plan.seed, plan.max_queue), (100, 9, 12_000));
         assert_eq!(plan.drain, Span::from_secs(10));
+    }
+
+    #[test]
+    fn rows_tell_which_request_wrote_them() {
+        for target in Target::ALL {
+            let plan = default_plan(target, "run.0");
+            let [write] = plan.operations.iter().filter(|o| o.ledger).collect::<Vec<_>>()[..] else {
+                panic!("{plan:?}")
+            };
+            let body = write.body.replace("{n}", &(plan.first_n() + 7).to_string()).replace("{key}", "1");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let row = body["name"].as_str().or(body["text"].as_str()).expect("what a row is read back by");
+            assert_eq!(number(target, row), Some(plan.first_n() + 7));
+            assert!(plan.numbers(plan.first_n() + 7) && !default_plan(target, "run.1").numbers(plan.first_n() + 7));
+            assert_eq!(number(target, "prepared 7"), None);
+        }
     }
 
     #[test]

@@ -10,14 +10,14 @@ use ::metrics::Histogram;
 use backing::queue::Delivery;
 use backing::store::Message;
 use backing::{Error, Queue};
-use kit::consume::{Consumer, Outcome, consume};
+use kit::consume::{Consumer, Outcome, Repeats, consume};
 use kit::{Builder, Burner};
 
 use crate::Config;
 use crate::routes::{State, cache_key, now_us};
 
 /// The queue's name, and the `queue` label of its metrics.
-pub(crate) const QUEUE: &str = "messages";
+pub const QUEUE: &str = "messages";
 
 /// Keeps the gauges of the queue fresh.
 pub(crate) fn observe(builder: Builder, queue: &Arc<dyn Queue>) -> Builder {
@@ -43,12 +43,14 @@ pub(crate) fn observe(builder: Builder, queue: &Arc<dyn Queue>) -> Builder {
 /// Starts the consumers. They stop receiving when the service is told to end, before its requests are finished.
 pub(crate) fn start(state: &Arc<State>, config: &Config, visibility: Duration) {
     let consumed = state.service.metrics().counter("lab_queue_consumed_total", &[]);
+    let repeats = Repeats::new(state.service.metrics());
     let end_to_end = state.service.metrics().histogram("lab_message_end_to_end_seconds", &[]);
     for _ in 0..config.consumers.get() {
         let inbox = Inbox {
             state: state.clone(),
             work: state.service.burner(&config.work, "consume"),
             end_to_end: end_to_end.clone(),
+            repeats: repeats.clone(),
             visibility,
         };
         let (lifecycle, consumed) = (state.service.lifecycle().clone(), consumed.clone());
@@ -65,6 +67,7 @@ struct Inbox {
     state: Arc<State>,
     work: Burner,
     end_to_end: Histogram,
+    repeats: Repeats,
     visibility: Duration,
 }
 
@@ -73,7 +76,10 @@ impl Consumer for Inbox {
     type Error = Error;
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
-        self.state.queue.receive(max, wait).await
+        let received = self.state.queue.receive(max, wait).await?;
+        let again = received.iter().filter(|delivery| delivery.receives > 1).count();
+        self.repeats.redelivered.increment(again as u64);
+        Ok(received)
     }
 
     async fn take_effect(&self, delivery: &Delivery) -> Outcome<Error> {
@@ -87,6 +93,8 @@ impl Consumer for Inbox {
             Ok(fresh) => {
                 if fresh {
                     self.end_to_end.record(Duration::from_micros(now_us().saturating_sub(sent_at)));
+                } else {
+                    self.repeats.repeated.increment(1);
                 }
                 // Also for a message that was there: the delivery that stored it may have ended before it came to this.
                 self.state.reader.remove(&cache_key(to)).await;

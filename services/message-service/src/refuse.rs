@@ -13,6 +13,10 @@ pub(crate) fn refuse(error: &Error) -> ApiError {
                 "no answer in time; the message may have been sent, so repeat it with the same Idempotency-Key";
             ApiError::new(StatusCode::GATEWAY_TIMEOUT, message)
         }
+        Error::Cursor { .. } => ApiError::bad_request("`after` is not from this export; begin without it"),
+        Error::Overloaded { .. } => {
+            ApiError::unavailable("this cannot be served now; try again in a second").without_effect()
+        }
         error if error.is_transient() => {
             tracing::warn!(error = kit::chain(error), "a request was refused");
             ApiError::unavailable("this cannot be served now; try again in a second")

@@ -1,4 +1,4 @@
-//! `POST /send` and `GET /messages`.
+//! `POST /send`, `GET /messages`, and `GET /export` for the lab's own checker.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use backing::cache::ReadThrough;
 use backing::queue::Envelope;
-use backing::store::Table;
+use backing::store::{Cursor, Table};
 use backing::{Error, MessageId, Queue, Store, UserId};
 use kit::answer::{json, json_bytes};
 use kit::idempotency::{self, Recent};
@@ -58,7 +58,8 @@ impl State {
 pub fn app(state: Arc<State>) -> Router {
     Routes::new(&state.service)
         .route("/send", post(send).with_state(state.clone()))
-        .route("/messages", get(messages).with_state(state))
+        .route("/messages", get(messages).with_state(state.clone()))
+        .route("/export", get(export).with_state(state))
         .finish()
 }
 
@@ -115,6 +116,16 @@ async fn messages(
     let lines = state.reader.get_or_load(&cache_key(user), load).await.map_err(|error| refuse(&error))?;
     let answer = message::answer(lines.as_deref().unwrap_or_default(), limit);
     Ok(json_bytes(StatusCode::OK, Bytes::from(answer)))
+}
+
+async fn export(
+    axum::extract::State(state): axum::extract::State<Arc<State>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let kit::export::Asked { after, limit } = kit::export::asked(&request, Table::Messages.name())?;
+    let after = after.map(Cursor::from);
+    let page = state.store.scan(Table::Messages, after.as_ref(), limit).await.map_err(|error| refuse(&error))?;
+    Ok(kit::export::answer(&page.rows, page.next.map(|next| next.to_string())))
 }
 
 fn limit(asked: Option<&str>) -> Result<usize, ApiError> {

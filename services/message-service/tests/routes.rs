@@ -247,3 +247,29 @@ async fn poison_becomes_a_dead_letter_and_others_pass() {
     }
     assert_eq!(queue.depth().await.expect("a depth").visible, 0);
 }
+
+#[tokio::test]
+async fn the_export_gives_every_text_page_by_page() {
+    let served = Served::new("").await;
+    let texts: Vec<String> = (0..5).map(|n| format!("message {n} of \"many\"\n")).collect();
+    for text in &texts {
+        served.send(None, json!({"from": 1, "to": 2, "text": text}).to_string()).await;
+    }
+    served.inbox(2, texts.len()).await;
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let answer = served.get(&format!("/export?table=messages&limit=2{after}")).await;
+        assert_eq!(answer.status(), 200);
+        let page = text(answer).await;
+        let (rows, end) = page.trim_end().rsplit_once('\n').unwrap_or(("", page.trim_end()));
+        found.extend(rows.lines().map(|line| serde_json::from_str::<String>(line).expect("a text a line")));
+        match serde_json::from_str::<Value>(end).expect("the end")["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    found.sort();
+    assert_eq!(found, texts);
+    assert_eq!(served.get("/export?table=users").await.status(), 400);
+    assert_eq!(served.get("/export?table=messages&after=nowhere").await.status(), 400);
+}

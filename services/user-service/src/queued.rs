@@ -6,7 +6,7 @@ use std::time::Duration;
 use backing::queue::{Delivery, Envelope, Settings};
 use backing::store::{Idempotency, NewUser};
 use backing::{Error, MessageId, Queue, Store};
-use kit::consume::{Consumer, Outcome, consume};
+use kit::consume::{Consumer, Outcome, Repeats, consume};
 use kit::{ApiError, Builder, Service};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::refuse::refuse;
 
 /// The queue's name, and the `queue` label of its metrics.
-pub(crate) const NAME: &str = "creates";
+pub const NAME: &str = "creates";
 
 /// Sets ids made of clients' keys apart from other ids made of text.
 const KEYS: Uuid = Uuid::from_u128(0x6c61_622d_7573_6572_2d63_7265_6174_6573);
@@ -73,7 +73,12 @@ pub(crate) fn observe(builder: Builder, queue: &Arc<dyn Queue>) -> Builder {
 
 /// Starts the consumer. It stops receiving when the service is told to end.
 pub(crate) fn start(service: &Service, queue: &Arc<dyn Queue>, store: &Arc<dyn Store>) {
-    let creator = Creator { queue: queue.clone(), store: store.clone(), visibility: Settings::default().visibility };
+    let creator = Creator {
+        queue: queue.clone(),
+        store: store.clone(),
+        repeats: Repeats::new(service.metrics()),
+        visibility: Settings::default().visibility,
+    };
     let consumed = service.metrics().counter("lab_queue_consumed_total", &[]);
     let lifecycle = service.lifecycle().clone();
     let consumer = tokio::spawn(async move { consume(&creator, &lifecycle, &consumed).await });
@@ -87,6 +92,7 @@ pub(crate) fn start(service: &Service, queue: &Arc<dyn Queue>, store: &Arc<dyn S
 struct Creator {
     queue: Arc<dyn Queue>,
     store: Arc<dyn Store>,
+    repeats: Repeats,
     visibility: Duration,
 }
 
@@ -95,7 +101,10 @@ impl Consumer for Creator {
     type Error = Error;
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
-        self.queue.receive(max, wait).await
+        let received = self.queue.receive(max, wait).await?;
+        let again = received.iter().filter(|delivery| delivery.receives > 1).count();
+        self.repeats.redelivered.increment(again as u64);
+        Ok(received)
     }
 
     async fn take_effect(&self, delivery: &Delivery) -> Outcome<Error> {
@@ -108,7 +117,12 @@ impl Consumer for Creator {
             None => Idempotency::message(delivery.id),
         };
         match self.store.create_user(user, Some(once)).await {
-            Ok(_) => Outcome::Done,
+            Ok(created) => {
+                if !created.fresh {
+                    self.repeats.repeated.increment(1);
+                }
+                Outcome::Done
+            }
             Err(error @ Error::KeyReused { .. }) => {
                 // The client was told 202 by a replica that had not seen the key; the first create stands, as with direct creates.
                 tracing::warn!(error = kit::chain(&error), "a queued create was dropped");

@@ -15,6 +15,10 @@ pub(crate) fn refuse(error: &Error) -> ApiError {
             let message = "the store had no answer in time; a write may have happened, so repeat it with the same Idempotency-Key";
             ApiError::new(StatusCode::GATEWAY_TIMEOUT, message)
         }
+        Error::Cursor { .. } => ApiError::bad_request("`after` is not from this export; begin without it"),
+        Error::Overloaded { .. } => {
+            ApiError::unavailable("the store cannot serve this now; try again in a second").without_effect()
+        }
         error if error.is_transient() => {
             tracing::warn!(error = kit::chain(error), "a request was refused");
             ApiError::unavailable("the store cannot serve this now; try again in a second")

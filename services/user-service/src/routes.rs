@@ -1,4 +1,4 @@
-//! `POST /create` and `GET /get`.
+//! `POST /create`, `GET /get`, and `GET /export` for the lab's own checker.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use backing::cache::ReadThrough;
-use backing::store::{Idempotency, Table};
+use backing::store::{Cursor, Idempotency, Table};
 use backing::{Error, Queue, Store, UserId};
 use kit::answer::{json, json_bytes};
 use kit::idempotency::{self, Recent};
@@ -53,7 +53,8 @@ impl State {
 pub fn app(state: Arc<State>) -> Router {
     Routes::new(&state.service)
         .route("/create", post(create).with_state(state.clone()))
-        .route("/get", get(read).with_state(state))
+        .route("/get", get(read).with_state(state.clone()))
+        .route("/export", get(export).with_state(state))
         .finish()
 }
 
@@ -106,6 +107,16 @@ async fn read(
         Ok(None) => Err(ApiError::not_found(format!("there is no user {id}; create one with POST /create"))),
         Err(error) => Err(refuse(&error)),
     }
+}
+
+async fn export(
+    axum::extract::State(state): axum::extract::State<Arc<State>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let kit::export::Asked { after, limit } = kit::export::asked(&request, Table::Users.name())?;
+    let after = after.map(Cursor::from);
+    let page = state.store.scan(Table::Users, after.as_ref(), limit).await.map_err(|error| refuse(&error))?;
+    Ok(kit::export::answer(&page.rows, page.next.map(|next| next.to_string())))
 }
 
 /// Keeps the gauges of store and cache fresh.

@@ -223,3 +223,20 @@ async fn a_queued_create_is_stored_once_by_the_consumer() {
     assert_eq!(get(&app, "/get?id=3").await.status(), 404);
     assert_eq!(get(&app, "/readyz").await.status(), 200);
 }
+
+#[tokio::test]
+async fn the_export_gives_every_name_page_by_page() {
+    let app = service("").await;
+    for n in 1..=3 {
+        let created =
+            post(&app, &[], json!({"name": format!("user {n}"), "created_at": "2024-01-23"}).to_string()).await;
+        assert_eq!(created.status(), 204);
+    }
+    let first = text(get(&app, "/export?table=users&limit=2").await).await;
+    assert_eq!(first, "\"user 1\"\n\"user 2\"\n{\"next\":\"2\"}\n");
+    let last = text(get(&app, "/export?table=users&limit=2&after=2").await).await;
+    assert_eq!(last, "\"user 3\"\n{\"next\":null}\n");
+    for wrong in ["/export", "/export?table=messages", "/export?table=users&after=x", "/export?table=users&limit=0"] {
+        assert_eq!(get(&app, wrong).await.status(), 400, "{wrong}");
+    }
+}
