@@ -16,8 +16,20 @@ macro_rules! bundled {
 }
 
 /// All of them, in the order they are listed.
-pub const BUNDLED: &[Bundled] =
-    bundled!["autoscale-users", "autoscale-response-time", "queue-backlog", "cache-effect", "generator-autoscale",];
+pub const BUNDLED: &[Bundled] = bundled![
+    "autoscale-users",
+    "autoscale-response-time",
+    "queue-backlog",
+    "cache-effect",
+    "generator-autoscale",
+    "kafka-vs-sqs",
+    "queues",
+    "databases",
+    "redis-cache",
+    "create-queued",
+    "broker-crash",
+    "database-crash",
+];
 
 #[cfg(test)]
 mod tests {
