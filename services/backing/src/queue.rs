@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
 use crate::{Error, MessageId, Promises};
 
+pub mod kafka;
 pub mod rabbitmq;
 pub mod sqlite;
 pub mod sqs;
@@ -115,11 +116,12 @@ pub trait Queue: Send + Sync + 'static {
     async fn close(&self) -> Result<(), Error>;
 }
 
-const ACCEPTED: &str = "`sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`, `sqs://HOST:PORT/PREFIX?region=REGION` \
-                        or `sqs:aws:REGION/PREFIX`";
+const ACCEPTED: &str = "`sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`, `kafka://HOST:PORT[,HOST:PORT]`, \
+                        `sqs://HOST:PORT/PREFIX?region=REGION` or `sqs:aws:REGION/PREFIX`";
 
 /// Opens the queue called `name` at `address`: `sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`,
-/// `sqs://HOST:PORT/PREFIX?region=REGION` (a server that stands in for SQS) or `sqs:aws:REGION/PREFIX`. Queues of other names in the same place do not meet it.
+/// `kafka://HOST:PORT[,HOST:PORT][?partitions=N]`, `sqs://HOST:PORT/PREFIX?region=REGION` (a server that stands in for SQS) or
+/// `sqs:aws:REGION/PREFIX`. Queues of other names in the same place do not meet it.
 ///
 /// # Errors
 /// [`Error::Address`] when the address names no engine; otherwise what the engine says.
@@ -132,6 +134,7 @@ pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<d
             Ok(Arc::new(opened("sqlite queue: open", open).await?))
         }
         Some(("sqs", _)) => Ok(Arc::new(sqs::SqsQueue::open(address, name, settings).await?)),
+        Some(("kafka", _)) => Ok(Arc::new(kafka::KafkaQueue::open(address, name, settings).await?)),
         Some(("amqp", _)) => Ok(Arc::new(rabbitmq::RabbitQueue::open(address, name, settings).await?)),
         _ => Err(Error::Address { address: shown(address), role: "queue", accepted: ACCEPTED }),
     }

@@ -470,6 +470,7 @@ macro_rules! every_queue {
 // One line an engine, by its factory in `support/queue_places.rs`.
 every_queue!(sqlite);
 every_queue!(rabbitmq);
+every_queue!(kafka);
 every_queue!(sqs);
 
 #[tokio::test]

@@ -155,6 +155,9 @@ fn kafka_environment(port: u16) -> Vec<String> {
         ("TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1"),
         ("TRANSACTION_STATE_LOG_MIN_ISR", "1"),
         ("GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
+        // What a killed consumer had comes back sooner than the 6 seconds that are the default.
+        ("GROUP_MIN_SESSION_TIMEOUT_MS", "1500"),
+        ("LOG_DIRS", "/var/lib/kafka/data"),
     ]
     .map(|(name, value)| format!("KAFKA_{name}={value}"))
     .into()

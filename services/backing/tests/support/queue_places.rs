@@ -190,6 +190,25 @@ pub async fn rabbitmq() -> Option<Place> {
     Some(Place::new(|_| address, fresh_prefix(), can))
 }
 
+/// As [`rabbitmq`].
+pub async fn kafka() -> Option<Place> {
+    let can = Can {
+        fill_a_receive: false,
+        count_at_once: false,
+        keep_order: false,
+        return_to_the_front: false,
+        hold_beyond_close: false,
+        ..EVERYTHING
+    };
+    let address = kafka_at(shared(&engine::KAFKA).await?);
+    Some(Place::new(|_| address, fresh_prefix(), can))
+}
+
+/// This server.
+pub fn kafka_at(server: &Engine) -> String {
+    format!("kafka://{}", server.address())
+}
+
 /// The virtual host `/` of this server.
 pub fn rabbitmq_at(server: &Engine) -> String {
     format!("amqp://lab:{PASSWORD}@{}/%2f", server.address())
