@@ -61,6 +61,9 @@ pub enum Verb {
     /// Remove what a lab made once its process is gone
     #[command(name = "__reap", hide = true)]
     Reap(Reap),
+    /// Ask a backing service, or make and remove a place at one
+    #[command(name = "__backing", hide = true)]
+    Backing(Backing),
 }
 
 /// How data is printed.
@@ -81,6 +84,15 @@ pub enum EnvName {
     Auto,
     /// Child processes, SQLite, no server to install.
     Local,
+    /// Containers of this machine's Docker, real servers among them.
+    Docker,
+}
+
+/// What can stand beside the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum With {
+    /// Prometheus, and Grafana where its image can be had; with `--env docker`.
+    Monitoring,
 }
 
 /// `lab up`
@@ -107,6 +119,13 @@ pub struct Up {
     /// Change any field of the spec: --set services.user-service.replicas=2
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+    /// Use a server that is there already, as in `store.postgres=postgres://USER:PASSWORD@HOST/DATABASE` or `queue.kafka=@FILE`; the
+    /// variable LAB_ENDPOINT_STORE_POSTGRES and the like do the same
+    #[arg(long = "endpoint", value_name = "NAME=ADDRESS")]
+    pub endpoints: Vec<String>,
+    /// What stands beside the services
+    #[arg(long, value_enum)]
+    pub with: Vec<With>,
     /// Leave a supervisor behind and return once everything is ready
     #[arg(long)]
     pub detach: bool,
@@ -154,6 +173,10 @@ pub struct SpecArgs {
     /// Change any field of the spec: --set load.connections=32
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
+    /// Use a server that is there already, as in `store.postgres=postgres://USER:PASSWORD@HOST/DATABASE` or `queue.kafka=@FILE`; the
+    /// variable LAB_ENDPOINT_STORE_POSTGRES and the like do the same
+    #[arg(long = "endpoint", value_name = "NAME=ADDRESS")]
+    pub endpoints: Vec<String>,
 }
 
 /// `lab experiment`
@@ -162,6 +185,9 @@ pub struct Experiment {
     /// What is run
     #[command(flatten)]
     pub spec: SpecArgs,
+    /// What stands beside the services, in each trial
+    #[arg(long, value_enum)]
+    pub with: Vec<With>,
     /// Sentences instead of the live screen
     #[arg(long)]
     pub plain: bool,
@@ -419,6 +445,66 @@ pub struct Hpa {
 pub struct Completions {
     /// For which shell
     pub shell: clap_complete::Shell,
+}
+
+/// `lab __backing`
+#[derive(Debug, ClapArgs)]
+pub struct Backing {
+    /// What
+    #[command(subcommand)]
+    pub act: BackingAct,
+}
+
+/// What is done with a backing service.
+#[derive(Debug, Subcommand)]
+pub enum BackingAct {
+    /// Wait until it answers, then print what it is
+    Probe {
+        /// As what it is used
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// Where it is, `@FILE` that holds that, or `-` to read it from stdin
+        #[arg(long)]
+        address: String,
+        /// How long it is waited for
+        #[arg(long, default_value = "60s")]
+        wait: Span,
+    },
+    /// Make a place of its own for a run
+    Own {
+        /// As what it is used
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// Where the server is, `@FILE` that holds that, or `-` to read it from stdin
+        #[arg(long)]
+        address: String,
+        /// What the place is called: `lab_` and more of `a-z 0-9 _`
+        #[arg(long)]
+        place: String,
+        /// A new file that gets the place's address before the place is made
+        #[arg(long)]
+        into: PathBuf,
+    },
+    /// Remove a place that was made so, with all that is in it
+    Disown {
+        /// As what it is used
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// Where the place is, or `@FILE` that holds that
+        #[arg(long)]
+        address: String,
+    },
+}
+
+/// What a backing service is to the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// A database.
+    Store,
+    /// A queue.
+    Queue,
+    /// A cache.
+    Cache,
 }
 
 /// `lab __reap`

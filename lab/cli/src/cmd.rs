@@ -1,5 +1,6 @@
 //! One file a verb. This one sends the words to the right file and builds the runtime that it needs.
 
+mod backing;
 mod clean;
 mod completions;
 mod doctor;
@@ -54,6 +55,7 @@ pub fn run(args: Args) -> Result<Code, LabError> {
         Verb::Hpa(args) => hpa::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Reap(args) => reap::run(&args),
+        Verb::Backing(args) => block_on(backing::run(args))?,
     }
 }
 

@@ -3,6 +3,10 @@
 use std::env;
 use std::path::PathBuf;
 
+use lab_core::spec::EnvironmentKind;
+use lab_env::Endpoints;
+
+use crate::args::With;
 use crate::error::LabError;
 
 /// Where things are kept.
@@ -16,6 +20,10 @@ pub struct Settings {
     pub exe: PathBuf,
     /// The image that containers of services run, instead of this program packed.
     pub image: Option<String>,
+    /// Servers that are there already.
+    pub endpoints: Endpoints,
+    /// Prometheus and Grafana stand beside the services.
+    pub monitoring: bool,
 }
 
 impl Settings {
@@ -35,7 +43,33 @@ impl Settings {
         let runs = path("LAB_RUNS").unwrap_or_else(|| PathBuf::from("runs"));
         let home = std::path::absolute(&home).map_err(|e| LabError::failed("cannot resolve LAB_HOME", e))?;
         let image = env::var("LAB_IMAGE_LAB").ok().filter(|image| !image.is_empty());
-        Ok(Self { home, runs, exe, image })
+        Ok(Self { home, runs, exe, image, endpoints: Endpoints::default(), monitoring: false })
+    }
+
+    /// With what was typed that stands beside the services.
+    ///
+    /// # Errors
+    /// It cannot stand there.
+    pub fn with(mut self, typed: &[With], environment: EnvironmentKind) -> Result<Self, LabError> {
+        self.monitoring = typed.contains(&With::Monitoring);
+        if self.monitoring && environment != EnvironmentKind::Docker {
+            let problem = format!(
+                "monitoring is made of containers, which cannot see replicas of environment {}",
+                environment.name()
+            );
+            return Err(LabError::input(problem).hint("add --env docker"));
+        }
+        Ok(self)
+    }
+
+    /// With the servers that were typed or that variables name.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn with_endpoints(mut self, typed: &[String]) -> Result<Self, LabError> {
+        let endpoints = Endpoints::read(typed, |name| env::var(name).ok());
+        self.endpoints = endpoints.map_err(|e| LabError::refused("cannot use a server that was given", e))?;
+        Ok(self)
     }
 
     /// The folder of one lab.

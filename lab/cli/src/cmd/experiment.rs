@@ -8,7 +8,9 @@ use lab_core::plan::Plan;
 use lab_core::spec::{EnvironmentKind, Experiment, Spec};
 use lab_core::templates;
 use lab_core::words;
-use lab_env::{EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits};
+use lab_env::{
+    DockerConfig, DockerEnvironment, EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits,
+};
 use lab_run::{Finished, Interrupt, Maker, Run, RunDir};
 use lab_tui::app::Source;
 
@@ -25,6 +27,7 @@ use crate::signals;
 /// Runs it.
 pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabError> {
     let experiment = spec::read(&args.spec)?;
+    let settings = settings.with_endpoints(&args.spec.endpoints)?.with(&args.with, experiment.spec.environment)?;
     let plan = Plan::of(&experiment);
     let live = screen::wanted(args.plain || args.format == Format::Json);
     // Settings that cannot be used are bad input: they are refused before anything is made.
@@ -134,7 +137,7 @@ pub fn maker(settings: &Settings) -> Maker {
     let settings = settings.clone();
     Arc::new(move |request| {
         let lab = lab_name(&request.lab);
-        Ok(local(&settings, request.spec, &lab, request.run.id(), request.run.path(), request.events)?)
+        Ok(environment(&settings, request.spec, &lab, request.run.id(), request.run.path(), request.events)?)
     })
 }
 
@@ -153,7 +156,7 @@ pub fn lab_name(run: &str) -> String {
 ///
 /// # Errors
 /// The lab's name or home cannot be used.
-pub fn local(
+pub fn environment(
     settings: &Settings,
     spec: &Spec,
     lab: &str,
@@ -163,21 +166,25 @@ pub fn local(
 ) -> Result<Arc<dyn Environment>, EnvError> {
     let target = spec.load.as_ref().map_or(lab_core::spec::Target::UserService, |load| load.target);
     let default_load = serde_json::to_string(&templates::default_plan(target, run)).unwrap_or_default();
-    match spec.environment {
-        EnvironmentKind::Docker => {
-            Err(EnvError::System { doing: "use Docker".to_owned(), source: std::io::ErrorKind::Unsupported.into() })
-        }
-        EnvironmentKind::Local => Ok(Arc::new(LocalEnvironment::new(LocalConfig {
-            exe: settings.exe.clone(),
-            lab_name: lab.to_owned(),
-            run_id: run.to_owned(),
-            run_dir: run_dir.to_owned(),
-            home: settings.home.clone(),
-            events,
-            default_load,
-            limits: LocalLimits::default(),
-        })?)),
-    }
+    let config = LocalConfig {
+        exe: settings.exe.clone(),
+        lab_name: lab.to_owned(),
+        run_id: run.to_owned(),
+        run_dir: run_dir.to_owned(),
+        home: settings.home.clone(),
+        events,
+        default_load,
+        limits: LocalLimits::default(),
+        endpoints: settings.endpoints.clone(),
+    };
+    Ok(match spec.environment {
+        EnvironmentKind::Local => Arc::new(LocalEnvironment::new(config)?),
+        EnvironmentKind::Docker => Arc::new(DockerEnvironment::new(DockerConfig {
+            lab: config,
+            image: settings.image.clone(),
+            monitoring: settings.monitoring,
+        })?),
+    })
 }
 
 #[cfg(test)]

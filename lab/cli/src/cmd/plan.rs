@@ -5,7 +5,7 @@ use lab_core::spec::{Experiment, Shape};
 use lab_core::words;
 use lab_env::Finding;
 
-use super::experiment::local;
+use super::experiment::environment;
 use crate::args::{Format, Plan as PlanArgs};
 use crate::cmd::spec;
 use crate::error::{Code, LabError};
@@ -14,10 +14,11 @@ use crate::settings::Settings;
 
 /// Prints the plan and what is missing for it.
 pub async fn run(args: PlanArgs, settings: Settings) -> Result<Code, LabError> {
+    let settings = settings.with_endpoints(&args.spec.endpoints)?;
     let experiment = spec::read(&args.spec)?;
     let plan = Plan::of(&experiment);
     let (events, _nobody) = tokio::sync::mpsc::channel(1);
-    let environment = local(&settings, &experiment.spec, "plan", "plan", std::path::Path::new("."), events)
+    let environment = environment(&settings, &experiment.spec, "plan", "plan", std::path::Path::new("."), events)
         .map_err(|e| LabError::failed("cannot look at the environment", e))?;
     let findings = environment.check(&experiment.spec).await;
     match args.format {

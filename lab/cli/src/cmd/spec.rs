@@ -51,6 +51,7 @@ pub fn sets(typed: &[String]) -> Result<Vec<Set>, LabError> {
 pub fn environment_set(environment: EnvName) -> Set {
     let value = match environment {
         EnvName::Auto | EnvName::Local => "local",
+        EnvName::Docker => "docker",
     };
     Set { path: "environment".to_owned(), value: value.to_owned() }
 }

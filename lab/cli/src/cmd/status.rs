@@ -62,7 +62,8 @@ pub fn text(entry: &Value) -> String {
     }
     for backing in list("backing") {
         let (name, engine, fidelity) = (word(&backing, "name"), word(&backing, "engine"), word(&backing, "fidelity"));
-        text.push_str(&format!("  {name}: {engine} ({fidelity})\n"));
+        let address = backing.get("address").and_then(Value::as_str).map(|address| format!(" at {address}"));
+        text.push_str(&format!("  {name}: {engine} ({fidelity}){}\n", address.unwrap_or_default()));
     }
     text
 }

@@ -28,6 +28,7 @@ use crate::signals;
 /// Brings the lab up.
 pub fn run(args: Up, settings: Settings) -> Result<Code, LabError> {
     let experiment = resolve(&args)?;
+    let settings = settings.with_endpoints(&args.endpoints)?.with(&args.with, experiment.spec.environment)?;
     Home::new(&settings.home).lab(&args.name).map_err(|e| LabError::refused("cannot use this name", e))?;
     if args.detach && !args.supervise { detach(&args) } else { block_on(hold(args, settings, experiment))? }
 }
