@@ -119,7 +119,7 @@ fn capacities(model: &Model, footnotes: &mut Footnotes) -> Option<String> {
         Some(format!("{capacity} with {}{}", label(model, c.variant), c.marks(footnotes)))
     });
     let each: Vec<String> = each.collect();
-    (!each.is_empty()).then(|| format!("The largest rate at which the limits hold is {}.", list(&each)))
+    (!each.is_empty()).then(|| format!("The largest rate at which the limits hold is {}.", each.join("; ")))
 }
 
 /// Every quantity of every variant against the first.

@@ -199,7 +199,7 @@ pub struct VariantNumbers {
     pub trials: Vec<(u32, [Value; 4])>,
     /// Trials left out because they are invalid or did not end.
     pub left_out: usize,
-    /// How real what it was measured with is: see [`Parity::grade`].
+    /// How real what it was measured with is, where variants differ in their backing services; else real.
     pub grade: Grade,
 }
 
@@ -252,7 +252,8 @@ fn numbers_of(model: &Model, parity: &Parity) -> Vec<VariantNumbers> {
             let (counted, rest): (Vec<&Trial>, Vec<&Trial>) = mine.partition(|t| counts(model, t));
             let values = |t: &&Trial| Some((t.info?.block, quantities(model, t)));
             let trials = counted.iter().filter_map(values).collect();
-            VariantNumbers { variant, trials, left_out: rest.len(), grade: parity.grade(variant) }
+            let grade = if parity.roles.is_empty() { Grade::Real } else { parity.grade(variant) };
+            VariantNumbers { variant, trials, left_out: rest.len(), grade }
         })
         .collect()
 }

@@ -241,14 +241,16 @@ fn point(model: &Model, spec: &Spec, trials: &[(&Trial, Vec<Check>)], index: u32
         errors: if offered == 0 { 0.0 } else { bad as f64 / offered as f64 },
         trials: each.len(),
         kept_up: in_time.iter().all(|t| t.completed as f64 >= KEPT_UP * t.offered as f64),
-        suspect: each.iter().any(|(_, checks, phase)| is_suspect(checks, &phase.name)),
+        suspect: each.iter().any(|(trial, checks, phase)| is_suspect(trial, checks, &phase.name)),
         holds: limited.then(|| Verdict::all(verdicts)),
         limits,
     })
 }
 
-fn is_suspect(checks: &[Check], phase: &str) -> bool {
-    let about = |check: &&Check| check.subject.as_deref().is_none_or(|subject| subject == phase);
+/// Whether a check of this phase, of the trial or of a generator is not passed; those of other phases say nothing here.
+fn is_suspect(trial: &Trial, checks: &[Check], phase: &str) -> bool {
+    let other = |subject: &str| subject != phase && trial.phases.values().any(|p| p.name == subject);
+    let about = |check: &&Check| !check.subject.as_deref().is_some_and(other);
     checks.iter().filter(about).any(|check| check.grade != Validity::Valid)
 }
 

@@ -107,7 +107,7 @@ pub struct RoleParity {
 /// In what one variant differs from the first in one role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
-    /// Its number in the run, from 1: the same in the report, on the screen and in sentences.
+    /// Its number in the run, from 1: the same in the report, in sentences and in the summary.
     pub number: usize,
     /// The role.
     pub role: Role,
@@ -131,9 +131,9 @@ pub struct Detail {
 impl Note {
     /// The difference with what each side promises.
     pub fn long(&self) -> String {
-        let detail = |d: &Detail| format!("{}: {} against {}", d.aspect.name(), d.first, d.other);
+        let detail = |d: &Detail| format!("{}: “{}” against “{}”", d.aspect.name(), d.first, d.other);
         let details: Vec<String> = self.details.iter().map(detail).collect();
-        if details.is_empty() { self.text.clone() } else { format!("{}. {}", self.text, details.join("; ")) }
+        if details.is_empty() { self.text.clone() } else { format!("{}: {}", self.text, details.join("; ")) }
     }
 }
 

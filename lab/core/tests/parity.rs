@@ -30,7 +30,7 @@ fn variants_that_differ_are_never_compared_without_a_note() {
     for part in ["kafka (Apache Kafka 3.9.0) with queue=kafka", "sqs (ElasticMQ 1.6.11, compatible)", "durability"] {
         assert!(note.text.contains(part), "{part} in {}", note.text);
     }
-    assert!(note.long().contains("replication: 2 of 3 brokers before the answer against none: one emulator"));
+    assert!(note.long().contains("replication: “2 of 3 brokers before the answer” against “none: one emulator”"));
     let comparisons = compare::comparisons(&model);
     assert!(comparisons.iter().any(|c| c.said.word() == Word::Slower));
     for c in &comparisons {
