@@ -4,11 +4,11 @@
 mod about;
 pub mod address;
 mod aws;
-mod aws;
 pub mod cache;
 pub mod clock;
 mod error;
 pub mod id;
+pub mod place;
 pub mod promises;
 pub mod queue;
 mod sql;

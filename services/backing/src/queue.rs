@@ -8,8 +8,9 @@ use async_trait::async_trait;
 
 use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
+use crate::place::prefixed;
 use crate::sqlite::opened;
-use crate::{Error, MessageId, Promises};
+use crate::{About, Error, MessageId, Promises};
 
 pub mod kafka;
 pub mod rabbitmq;
@@ -88,6 +89,11 @@ pub trait Queue: Send + Sync + 'static {
     /// What this engine promises.
     fn promises(&self) -> Promises;
 
+    /// What the engine said of itself when it was opened.
+    fn about(&self) -> About {
+        About::nothing_but(&self.promises())
+    }
+
     /// Hands messages over, all or none. Answered when the durability promise holds for all of them.
     async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error>;
 
@@ -126,15 +132,17 @@ const ACCEPTED: &str = "`sqlite:PATH`, `amqp://USER:PASSWORD@HOST:PORT/VHOST`, `
 /// # Errors
 /// [`Error::Address`] when the address names no engine; otherwise what the engine says.
 pub async fn open(address: &str, name: &str, settings: Settings) -> Result<Arc<dyn Queue>, Error> {
-    let address = &*read(address)?;
+    let (address, prefix) = prefixed(&read(address)?);
+    let name = format!("{prefix}{name}");
+    let (address, name) = (address.as_str(), name.as_str());
     match address.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => {
             let (path, name) = (PathBuf::from(path), name.to_owned());
             let open = move || sqlite::SqliteQueue::open(&path, &name, settings);
             Ok(Arc::new(opened("sqlite queue: open", open).await?))
         }
-        Some(("sqs", _)) => Ok(Arc::new(sqs::SqsQueue::open(address, name, settings).await?)),
         Some(("kafka", _)) => Ok(Arc::new(kafka::KafkaQueue::open(address, name, settings).await?)),
+        Some(("sqs", _)) => Ok(Arc::new(sqs::SqsQueue::open(address, name, settings).await?)),
         Some(("amqp", _)) => Ok(Arc::new(rabbitmq::RabbitQueue::open(address, name, settings).await?)),
         _ => Err(Error::Address { address: shown(address), role: "queue", accepted: ACCEPTED }),
     }

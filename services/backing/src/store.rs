@@ -1,5 +1,6 @@
 //! Users and messages: the [`Store`] trait, its types and [`open`]. Engines live in `store/`, one file each.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::address::{read, shown};
 use crate::clock::{Clock, SystemClock};
 use crate::sqlite::opened;
-use crate::{Error, MessageId, Promises, UserId};
+use crate::{About, Error, MessageId, Promises, UserId};
 
 mod claim;
 pub mod dynamodb;
@@ -20,7 +21,10 @@ pub mod memory;
 pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
+mod scan;
 pub mod sqlite;
+
+pub use scan::{Cursor, Page};
 
 /// A user to be stored. The store chooses the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,13 +147,16 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
 }
 
+/// Connections of one replica where nothing else is said.
+pub const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10).unwrap();
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(2),
             max_waiting: 4096,
             remember: Duration::from_secs(24 * 60 * 60),
-            connections: 10,
+            connections: CONNECTIONS.get(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -161,6 +168,11 @@ impl Default for Settings {
 pub trait Store: Send + Sync + 'static {
     /// What this engine promises.
     fn promises(&self) -> Promises;
+
+    /// What the engine said of itself when it was opened.
+    fn about(&self) -> About {
+        About::nothing_but(&self.promises())
+    }
 
     /// Stores a user. Ids count up from 1; one client that creates alone sees no gap.
     ///
@@ -176,6 +188,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest messages to `user`, newest first by (`sent_at`, `id`), at most `limit`.
     async fn messages_for(&self, user: UserId, limit: usize) -> Result<Vec<Message>, Error>;
+
+    /// The next rows of a table after a place, at most `limit` (at least 1). From None on, page by page until there is no next one, it
+    /// gives each row that was there before the first page exactly once; rows that come while it lasts may be given or not.
+    ///
+    /// # Errors
+    /// [`Error::Cursor`] when `after` is not of this table, and what every call may return.
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error>;
 
     /// How many rows a table holds.
     async fn count(&self, table: Table) -> Result<u64, Error>;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backing::store::{self, Idempotency, Message, NewUser, Settings, Table};
+use backing::store::{self, Cursor, Idempotency, Message, NewUser, Settings, Table};
 use backing::{Error, MessageId, Store, UserId};
 use futures_util::future::join_all;
 use places::{Place, open};
@@ -134,6 +134,44 @@ async fn messages_come_newest_first_and_bounded(place: Place) {
     assert_eq!(store.messages_for(UserId(1), usize::MAX).await.unwrap(), sent);
     assert_eq!(store.messages_for(UserId(1), 0).await.unwrap(), []);
     assert_eq!(store.messages_for(UserId(3), 10).await.unwrap(), []);
+}
+
+/// Reads a table to its end in pages of `limit`.
+async fn scanned(store: &Arc<dyn Store>, table: Table, limit: usize) -> Vec<String> {
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.scan(table, after.as_ref(), limit).await.unwrap();
+        assert!(page.rows.len() <= limit);
+        rows.extend(page.rows);
+        after = page.next.map(|cursor| Cursor::from(cursor.to_string()));
+        if after.is_none() {
+            rows.sort();
+            return rows;
+        }
+    }
+}
+
+async fn a_scan_gives_each_row_once(place: Place) {
+    let store = place.open().await;
+    for table in [Table::Users, Table::Messages] {
+        assert_eq!(scanned(&store, table, 10).await, Vec::<String>::new());
+    }
+    let names: Vec<String> = (0..25).map(|number| format!("a \"line\"\nof {number:02} 👩‍👧")).collect();
+    join_all(names.iter().map(|name| store.create_user(user(name), None))).await;
+    // To three inboxes, in no order of time.
+    let messages = names.iter().zip(0..).map(|(text, number)| message(1 + number % 3, text, 1000 - number));
+    join_all(messages.map(|message| store.put_message(message))).await;
+    for limit in [1, 7, 25, 26, 10_000] {
+        assert_eq!(scanned(&store, Table::Users, limit).await, names, "users by {limit}");
+        assert_eq!(scanned(&store, Table::Messages, limit).await, names, "messages by {limit}");
+    }
+    let nowhere = Cursor::from("no such place, ever?".to_owned());
+    match store.scan(Table::Messages, Some(&nowhere), 10).await {
+        Err(Error::Cursor { .. }) => {}
+        // To some engines any text is a place.
+        Ok(page) => assert!(page.rows.len() <= 10),
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 async fn a_closed_store_says_so(place: Place) {
@@ -266,7 +304,7 @@ macro_rules! what_every_store_does {
         cases! { $factory;
             ids_count_up_from_one an_unknown_id_is_none text_comes_back_as_it_went_in a_key_is_answered_once
             a_delivery_creates_once one_key_at_once_creates_once concurrent_creators_share_no_id
-            a_message_is_stored_once messages_come_newest_first_and_bounded a_closed_store_says_so
+            a_message_is_stored_once messages_come_newest_first_and_bounded a_scan_gives_each_row_once a_closed_store_says_so
             close_finishes_what_was_handed_over promises_are_said
         }
     };

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use backing::store::CONNECTIONS;
 use clap::Args;
 use kit::{ServeArgs, Work};
 use lab_core::unit::Span;
@@ -15,6 +16,9 @@ pub struct Config {
     /// Where messages are kept: `memory:`, `sqlite:PATH`, a URL of postgres, mysql, mongodb or dynamodb, or `@FILE` that holds one
     #[arg(long, default_value = "memory:", value_name = "ADDRESS")]
     pub store: String,
+    /// Most connections at once to a store that is a server of its own
+    #[arg(long, default_value_t = CONNECTIONS, value_name = "NUMBER")]
+    pub store_connections: NonZeroUsize,
     /// Cache in front of reads: `none`, `memory:`, `redis://…` or `@FILE` that holds it
     #[arg(long, default_value = "none", value_name = "ADDRESS")]
     pub cache: String,

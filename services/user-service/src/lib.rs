@@ -13,6 +13,7 @@ use backing::{Queue, Store, cache, queue, store};
 use kit::{ServeError, Service};
 
 pub use config::{Config, Create};
+pub use queued::NAME as QUEUE;
 pub use routes::{State, app};
 
 /// Opens what the flags name and serves until SIGTERM or SIGINT.
@@ -36,7 +37,8 @@ pub async fn open(config: &Config) -> Result<Arc<State>, ServeError> {
         let address = backing::address::shown(address);
         move |error: backing::Error| ServeError::Open { role, address, source: error.into() }
     };
-    let store = store::open(&config.store, store::Settings::default()).await.map_err(opened("store", &config.store))?;
+    let settings = store::Settings { connections: config.store_connections.get(), ..store::Settings::default() };
+    let store = store::open(&config.store, settings).await.map_err(opened("store", &config.store))?;
     let cache = cache::open(&config.cache, cache::Settings::default()).await.map_err(opened("cache", &config.cache))?;
     let queue = match config.queue_address()? {
         Some(address) => {

@@ -1,6 +1,7 @@
 //! A cache in Redis or Valkey that all replicas share. The server evicts and expires; nothing is kept in this process.
 //! One connection carries all calls and is made again behind them; a call never waits longer than the deadline, whatever the server does.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{Cache, Settings, Value};
 use crate::address::shown;
+use crate::place::prefixed;
 use crate::{About, Error, Promises};
 
 const OPEN: &str = "redis cache: open";
@@ -31,6 +33,8 @@ pub struct RedisCache {
     waiting: AtomicUsize,
     closed: AtomicBool,
     about: About,
+    /// Before each key; empty where the database is this lab's alone.
+    prefix: String,
 }
 
 impl RedisCache {
@@ -40,7 +44,8 @@ impl RedisCache {
     /// [`Error::Address`] when the address cannot be read, [`Error::Unreachable`] when no server answers there or it does not let us in.
     pub async fn open(address: &str, settings: Settings) -> Result<Self, Error> {
         let unreadable = |_| Error::Address { address: shown(address), role: "cache", accepted: super::ACCEPTED };
-        let client = Client::open(address).map_err(unreadable)?;
+        let (plain, prefix) = prefixed(address);
+        let client = Client::open(plain).map_err(unreadable)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(settings.deadline))
@@ -51,7 +56,11 @@ impl RedisCache {
             Error::Unreachable { operation: OPEN, address: shown(address), remedy, source: std::sync::Arc::new(error) }
         })?;
         let about = ask_about_itself(&mut connection).await;
-        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false), about })
+        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false), about, prefix })
+    }
+
+    fn key<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        if self.prefix.is_empty() { Cow::Borrowed(key) } else { Cow::Owned(format!("{}{key}", self.prefix)) }
     }
 
     async fn call<T: FromRedisValue>(&self, operation: &'static str, command: &redis::Cmd) -> Result<T, Error> {
@@ -140,7 +149,7 @@ impl Cache for RedisCache {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>, Error> {
-        let value: Option<Vec<u8>> = self.call(GET, redis::cmd("GET").arg(key)).await?;
+        let value: Option<Vec<u8>> = self.call(GET, redis::cmd("GET").arg(self.key(key).as_ref())).await?;
         Ok(value.map(Value::from))
     }
 
@@ -149,11 +158,11 @@ impl Cache for RedisCache {
         let Some(ttl) = u64::try_from(ttl.as_millis()).ok().filter(|ttl| *ttl > 0) else {
             return self.remove(key).await;
         };
-        self.call(PUT, redis::cmd("SET").arg(key).arg(&value[..]).arg("PX").arg(ttl)).await
+        self.call(PUT, redis::cmd("SET").arg(self.key(key).as_ref()).arg(&value[..]).arg("PX").arg(ttl)).await
     }
 
     async fn remove(&self, key: &str) -> Result<(), Error> {
-        self.call(REMOVE, redis::cmd("DEL").arg(key)).await
+        self.call(REMOVE, redis::cmd("DEL").arg(self.key(key).as_ref())).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

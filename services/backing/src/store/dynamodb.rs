@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::claim::{self, Answer, Documents};
 use super::gate::Gate;
-use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::aws::{Limits, Place, Wanted};
 use crate::clock::micros;
-use crate::{Error, MessageId, Promises, UserId};
+use crate::{About, Error, MessageId, Promises, UserId};
 
+mod scan;
 mod tables;
 
 use tables::Tables;
@@ -31,6 +32,7 @@ const CREATE: &str = "dynamodb store: create user";
 const GET: &str = "dynamodb store: get user";
 const PUT: &str = "dynamodb store: put message";
 const LIST: &str = "dynamodb store: messages";
+const SCAN: &str = "dynamodb store: scan";
 const COUNT: &str = "dynamodb store: count";
 const PING: &str = "dynamodb store: ping";
 const CLOSE: &str = "dynamodb store: close";
@@ -44,6 +46,8 @@ pub struct DynamodbStore {
     client: Client,
     tables: Tables,
     place: Place,
+    /// Of a stand-in: which one.
+    stand_in: &'static str,
 }
 
 impl DynamodbStore {
@@ -57,8 +61,12 @@ impl DynamodbStore {
         let limits = Limits { deadline: settings.deadline, ends_calls: true, idle: settings.connections };
         let client = Client::new(&place.config(limits).await);
         let tables = Tables::of(place.prefix());
-        let store = Self { gate: Gate::new(&settings), settings, client, tables, place };
+        let gate = Gate::new(&settings);
+        let mut store = Self { gate, settings, client, tables, place, stand_in: "" };
         store.prepare().await?;
+        if !store.place.is_aws() {
+            store.stand_in = store.which_stand_in().await?;
+        }
         Ok(store)
     }
 
@@ -207,6 +215,11 @@ impl Store for DynamodbStore {
         }
     }
 
+    fn about(&self) -> About {
+        let server = if self.place.is_aws() { "Amazon DynamoDB" } else { self.stand_in };
+        About { server: server.to_owned(), fidelity: self.place.fidelity(), connections: None }
+    }
+
     async fn create_user(&self, user: NewUser, once: Option<Idempotency>) -> Result<Created, Error> {
         let patience = claim::patience(self.settings.deadline);
         self.gate.within(CREATE, claim::create(self, &user, once.as_ref(), patience)).await
@@ -227,6 +240,10 @@ impl Store for DynamodbStore {
 
     async fn messages_for(&self, user: UserId, limit: usize) -> Result<Vec<Message>, Error> {
         self.gate.within(LIST, self.newest(user, limit)).await
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.gate.within(SCAN, self.scanned(table, after, limit)).await
     }
 
     async fn count(&self, table: Table) -> Result<u64, Error> {

@@ -6,9 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use lab_core::event::Grade;
 
-use super::{Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::clock::micros;
 use crate::{Error, MessageId, Promises, UserId};
+
+const SCAN: &str = "memory store: scan";
 
 /// See the module.
 pub struct MemoryStore {
@@ -24,7 +26,9 @@ struct Data {
     // Oldest first; what makes forgetting cheap.
     answered: VecDeque<(u64, String)>,
     message_ids: HashSet<MessageId>,
-    inboxes: HashMap<UserId, BTreeMap<(u64, MessageId), Message>>,
+    // In the order in which they came; inboxes hold their indices.
+    messages: Vec<Message>,
+    inboxes: HashMap<UserId, BTreeMap<(u64, MessageId), usize>>,
     closed: bool,
 }
 
@@ -98,7 +102,9 @@ impl Store for MemoryStore {
         let mut data = self.data("memory store: put message")?;
         let fresh = data.message_ids.insert(message.id);
         if fresh {
-            data.inboxes.entry(message.to).or_default().insert((message.sent_at, message.id), message);
+            let index = data.messages.len();
+            data.inboxes.entry(message.to).or_default().insert((message.sent_at, message.id), index);
+            data.messages.push(message);
         }
         Ok(fresh)
     }
@@ -106,7 +112,22 @@ impl Store for MemoryStore {
     async fn messages_for(&self, user: UserId, limit: usize) -> Result<Vec<Message>, Error> {
         let data = self.data("memory store: messages")?;
         let inbox = data.inboxes.get(&user).into_iter().flat_map(|inbox| inbox.values().rev());
-        Ok(inbox.take(limit).cloned().collect())
+        Ok(inbox.take(limit).filter_map(|index| data.messages.get(*index)).cloned().collect())
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        let data = self.data(SCAN)?;
+        let (from, limit) = (Cursor::place(after, 0_usize, SCAN)?, limit.max(1));
+        let places = from.saturating_add(1)..;
+        let rows = match table {
+            Table::Users => {
+                places.zip(data.users.iter().skip(from).map(|(name, _)| name.clone())).take(limit).collect()
+            }
+            Table::Messages => {
+                places.zip(data.messages.iter().skip(from).map(|m| m.text.clone())).take(limit).collect()
+            }
+        };
+        Ok(Page::of(rows, limit))
     }
 
     async fn count(&self, table: Table) -> Result<u64, Error> {

@@ -18,10 +18,10 @@ use tokio::time::timeout;
 
 use super::claim::{self, Answer, Documents};
 use super::gate::Gate;
-use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
-use crate::{Error, Promises, UserId};
+use crate::{About, Error, Promises, UserId};
 
 /// Steps of [`MongodbStore::migrate`].
 const VERSION: i64 = 1;
@@ -37,6 +37,7 @@ const CREATE: &str = "mongodb store: create user";
 const GET: &str = "mongodb store: get user";
 const PUT: &str = "mongodb store: put message";
 const LIST: &str = "mongodb store: messages";
+const SCAN: &str = "mongodb store: scan";
 const COUNT: &str = "mongodb store: count";
 const PING: &str = "mongodb store: ping";
 const CLOSE: &str = "mongodb store: close";
@@ -64,10 +65,17 @@ pub struct MongodbStore {
 }
 
 /// What the server says of itself.
-#[derive(Clone, Copy, Default)]
 struct Server {
     replica_set: bool,
-    stands_in: bool,
+    about: About,
+}
+
+impl Default for Server {
+    /// Of a server that was not asked yet.
+    fn default() -> Self {
+        let about = About { server: "MongoDB".to_owned(), fidelity: Grade::Compatible, connections: None };
+        Self { replica_set: false, about }
+    }
 }
 
 impl MongodbStore {
@@ -177,10 +185,18 @@ impl MongodbStore {
         let failed = self.failed(OPEN);
         let hello = self.database.run_command(doc! { "hello": 1 }).await.map_err(&failed)?;
         let build = self.database.run_command(doc! { "buildInfo": 1 }).await.map_err(&failed)?;
-        Ok(Server {
-            replica_set: hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|router| router == "isdbgrid"),
-            stands_in: build.keys().any(|key| key.to_lowercase().starts_with("ferretdb")),
-        })
+        let replica_set =
+            hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|router| router == "isdbgrid");
+        let connections = self.most_connections().await;
+        Ok(Server { replica_set, about: About { connections, ..named(&build) } })
+    }
+
+    /// None when the server does not tell, for which a user without the right to ask is reason enough.
+    async fn most_connections(&self) -> Option<u32> {
+        let status = self.database.run_command(doc! { "serverStatus": 1 }).await.ok()?;
+        let connections = status.get_document("connections").ok()?;
+        let count = |name| connections.get_i32(name).ok().and_then(|count| u32::try_from(count).ok());
+        count("current")?.checked_add(count("available")?)
     }
 
     async fn forget_before(&self, oldest_us: u64) -> Result<(), Error> {
@@ -219,6 +235,22 @@ fn tuned(mut options: ClientOptions, settings: &Settings) -> ClientOptions {
 
 fn is_duplicate(error: &mongodb::error::Error) -> bool {
     matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(said)) if said.code == DUPLICATE_KEY)
+}
+
+/// Who it is, from its `buildInfo`: others that speak the protocol put a field of their own beside the version that they speak.
+fn named(build: &Document) -> About {
+    let text = |name: &str| build.get_str(name).ok();
+    let spoken = text("version").unwrap_or("of unknown version");
+    let ferret = build.keys().find(|key| key.to_lowercase().starts_with("ferretdb"));
+    let (server, fidelity) = match ferret {
+        None => (format!("MongoDB {spoken}"), Grade::Real),
+        Some(key) => {
+            let own = text(key).or_else(|| text("ferretdbVersion")).map(|own| own.trim_start_matches('v'));
+            let own = own.map(|own| format!(" {own}")).unwrap_or_default();
+            (format!("FerretDB{own}, which speaks as MongoDB {spoken}"), Grade::Compatible)
+        }
+    };
+    About { server, fidelity, connections: None }
 }
 
 fn claim_id(key: &str) -> String {
@@ -279,13 +311,15 @@ struct NoCounter;
 #[async_trait]
 impl Store for MongodbStore {
     fn promises(&self) -> Promises {
-        let Server { replica_set, stands_in } = self.server;
+        let Server { replica_set, about: About { fidelity, .. } } = self.server;
         Promises {
             engine: "mongodb",
-            durability: match (stands_in, replica_set) {
-                (true, _) => "as the database behind the stand-in keeps it (w: majority, j: true are asked for)",
-                (false, true) => "survives the loss of a minority of the replica set (w: majority, j: true)",
-                (false, false) => "survives a crash of the server and of its machine (j: true)",
+            durability: match (fidelity, replica_set) {
+                (Grade::Compatible | Grade::Embedded, _) => {
+                    "as the database behind the stand-in keeps it (w: majority, j: true are asked for)"
+                }
+                (Grade::Real, true) => "survives the loss of a minority of the replica set (w: majority, j: true)",
+                (Grade::Real, false) => "survives a crash of the server and of its machine (j: true)",
             },
             acknowledgement: if replica_set {
                 "after a majority has the write in its journal"
@@ -295,8 +329,12 @@ impl Store for MongodbStore {
             replication: if replica_set { "a replica set" } else { "none: one server" },
             ordering: "single documents, read from the primary; a create is a row of them: one that failed or was cut short leaves a gap",
             batching: "none by the store; the server flushes concurrent writes together",
-            fidelity: if stands_in { Grade::Compatible } else { Grade::Real },
+            fidelity,
         }
+    }
+
+    fn about(&self) -> About {
+        self.server.about.clone()
     }
 
     async fn create_user(&self, user: NewUser, once: Option<Idempotency>) -> Result<Created, Error> {
@@ -346,6 +384,29 @@ impl Store for MongodbStore {
             newest.iter().map(message_from).collect()
         };
         self.gate.within(LIST, call).await
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        let (collection, field) = match table {
+            Table::Users => (USERS, "name"),
+            Table::Messages => (MESSAGES, "text"),
+        };
+        let limit = limit.max(1);
+        let call = async {
+            let failed = self.failed(SCAN);
+            // Every identity comes after the empty text.
+            let after = Cursor::place(after, String::new(), SCAN)?;
+            let collection = self.collection(collection);
+            let rows = collection.find(doc! { "_id": { "$gt": after } }).sort(doc! { "_id": 1 });
+            let rows = rows.limit(i64::try_from(limit).unwrap_or(i64::MAX)).projection(doc! { field: 1 });
+            let rows: Vec<Document> = rows.await.map_err(&failed)?.try_collect().await.map_err(&failed)?;
+            let text = |row: &Document, field| {
+                row.get_str(field).map(str::to_owned).map_err(|error| Error::engine(SCAN, error))
+            };
+            let rows = rows.iter().map(|row| Ok((text(row, "_id")?, text(row, field)?)));
+            Ok(Page::of(rows.collect::<Result<Vec<_>, Error>>()?, limit))
+        };
+        self.gate.within(SCAN, call).await
     }
 
     async fn count(&self, table: Table) -> Result<u64, Error> {

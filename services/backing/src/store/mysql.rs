@@ -9,11 +9,11 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection, Row};
 use uuid::Uuid;
 
-use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
 use crate::sql::{Connections, Failed, opened, reached};
-use crate::{Error, MessageId, Promises, UserId};
+use crate::{About, Error, MessageId, Promises, UserId};
 
 /// Step n takes the database from version n to n + 1. Steps are only ever added. The server commits each at once, so a
 /// step is one statement that may be repeated.
@@ -45,6 +45,7 @@ const CREATE: &str = "mysql store: create user";
 const GET: &str = "mysql store: get user";
 const PUT: &str = "mysql store: put message";
 const MESSAGES: &str = "mysql store: messages";
+const SCAN: &str = "mysql store: scan";
 const COUNT: &str = "mysql store: count";
 const PING: &str = "mysql store: ping";
 const CLOSE: &str = "mysql store: close";
@@ -64,7 +65,7 @@ pub struct MysqlStore {
 struct Server {
     /// `innodb_flush_log_at_trx_commit`.
     flush: i64,
-    fidelity: Grade,
+    about: About,
 }
 
 impl MysqlStore {
@@ -150,8 +151,12 @@ impl Store for MysqlStore {
             replication: "as the server is set up: asynchronous unless it replicates semi-synchronously or as a group",
             ordering: "read committed, one server; ids by AUTO_INCREMENT: a create that failed leaves a gap",
             batching: "none by the store; the server flushes concurrent commits together",
-            fidelity: self.server.fidelity,
+            fidelity: self.server.about.fidelity,
         }
+    }
+
+    fn about(&self) -> About {
+        self.server.about.clone()
     }
 
     async fn create_user(&self, user: NewUser, once: Option<Idempotency>) -> Result<Created, Error> {
@@ -205,6 +210,31 @@ impl Store for MysqlStore {
             Ok(connection.done(messages))
         };
         self.connections.within(MESSAGES, call).await
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        let limit = limit.max(1);
+        let call = async {
+            let mut connection = self.connections.take(SCAN).await?;
+            let rows = match table {
+                Table::Users => {
+                    let query = sqlx::query("SELECT id, name FROM users WHERE id > ? ORDER BY id LIMIT ?");
+                    let query = query.bind(Cursor::place(after, 0_u64, SCAN)?).bind(limit as u64);
+                    let rows = query.fetch_all(&mut connection.connection).await?;
+                    let row = |row: &MySqlRow| Ok((row.try_get::<u64, _>(0)?.to_string(), row.try_get(1)?));
+                    rows.iter().map(row).collect::<sqlx::Result<Vec<_>>>()?
+                }
+                Table::Messages => {
+                    let query = sqlx::query("SELECT id, text FROM messages WHERE id > ? ORDER BY id LIMIT ?");
+                    let query = query.bind(Cursor::place(after, Uuid::nil(), SCAN)?).bind(limit as u64);
+                    let rows = query.fetch_all(&mut connection.connection).await?;
+                    let row = |row: &MySqlRow| Ok((row.try_get::<Uuid, _>(0)?.to_string(), row.try_get(1)?));
+                    rows.iter().map(row).collect::<sqlx::Result<Vec<_>>>()?
+                }
+            };
+            Ok(connection.done(Page::of(rows, limit)))
+        };
+        self.connections.within(SCAN, call).await
     }
 
     async fn count(&self, table: Table) -> Result<u64, Error> {
@@ -305,11 +335,25 @@ fn message_from(row: &MySqlRow) -> sqlx::Result<Message> {
 }
 
 async fn ask_about_itself(connection: &mut MySqlConnection) -> Result<Server, Failed> {
-    let query = "SELECT version(), CAST(@@global.innodb_flush_log_at_trx_commit AS SIGNED)";
+    let query = "SELECT version(), @@version_comment, CAST(@@global.innodb_flush_log_at_trx_commit AS SIGNED), \
+                 CAST(@@global.max_connections AS SIGNED)";
     let row = sqlx::query(query).fetch_one(connection).await?;
-    let version: String = row.try_get(0)?;
-    let fidelity = if version.contains("MariaDB") { Grade::Compatible } else { Grade::Real };
-    Ok(Server { flush: row.try_get(1)?, fidelity })
+    let (version, comment): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let most: i64 = row.try_get(3)?;
+    Ok(Server {
+        flush: row.try_get(2)?,
+        about: About { connections: u32::try_from(most).ok(), ..named(&version, &comment) },
+    })
+}
+
+/// Who it is, from `version()` and `@@version_comment`.
+fn named(version: &str, comment: &str) -> About {
+    const OTHERS: [&str; 4] = ["MariaDB", "TiDB", "Vitess", "OceanBase"];
+    let other = OTHERS.into_iter().find(|other| version.contains(other) || comment.contains(other));
+    // `8.0.11-TiDB-v7.5.1` speaks as an 8.0.11; `10.11.18-MariaDB-0+deb12u1` is one.
+    let number = version.split('-').next().unwrap_or(version);
+    let fidelity = if other.is_some() { Grade::Compatible } else { Grade::Real };
+    About { server: format!("{} {number}", other.unwrap_or("MySQL")), fidelity, connections: None }
 }
 
 /// One replica at a time; the server lets the lock go when the connection ends, however it ends.

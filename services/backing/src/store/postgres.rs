@@ -10,11 +10,11 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use super::{ACCEPTED, Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
 use crate::sql::{Connections, Failed, opened, reached};
-use crate::{Error, MessageId, Promises, UserId};
+use crate::{About, Error, MessageId, Promises, UserId};
 
 /// Step n takes the database from version n to n + 1. Steps are only ever added.
 ///
@@ -54,6 +54,7 @@ const CREATE: &str = "postgres store: create user";
 const GET: &str = "postgres store: get user";
 const PUT: &str = "postgres store: put message";
 const MESSAGES: &str = "postgres store: messages";
+const SCAN: &str = "postgres store: scan";
 const COUNT: &str = "postgres store: count";
 const PING: &str = "postgres store: ping";
 const CLOSE: &str = "postgres store: close";
@@ -72,7 +73,7 @@ pub struct PostgresStore {
 /// What the server says of itself.
 struct Server {
     durable: bool,
-    fidelity: Grade,
+    about: About,
 }
 
 impl PostgresStore {
@@ -151,8 +152,12 @@ impl Store for PostgresStore {
             replication: "as the server is set up: a commit waits for its synchronous standbys, if it has any",
             ordering: "read committed, one server; ids from a sequence: a create that failed, or a crash of the server, leaves a gap",
             batching: "none by the store; the server flushes concurrent commits together",
-            fidelity: self.server.fidelity,
+            fidelity: self.server.about.fidelity,
         }
+    }
+
+    fn about(&self) -> About {
+        self.server.about.clone()
     }
 
     async fn create_user(&self, user: NewUser, once: Option<Idempotency>) -> Result<Created, Error> {
@@ -216,6 +221,29 @@ impl Store for PostgresStore {
             Ok(connection.done(messages))
         };
         self.connections.within(MESSAGES, call).await
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        let limit = limit.max(1);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let call = async {
+            let query = match table {
+                Table::Users => {
+                    let query = sqlx::query("SELECT id::text, name FROM users WHERE id > $1 ORDER BY users.id LIMIT $2");
+                    query.bind(Cursor::place(after, 0_i64, SCAN)?)
+                }
+                Table::Messages => {
+                    let query = sqlx::query("SELECT id::text, text FROM messages WHERE id > $1 ORDER BY messages.id LIMIT $2");
+                    query.bind(Cursor::place(after, Uuid::nil(), SCAN)?)
+                }
+            };
+            let mut connection = self.connections.take(SCAN).await?;
+            let rows = query.bind(most).fetch_all(&mut connection.connection).await?;
+            let place = |row: &PgRow| Ok((row.try_get::<String, _>(0)?, original(row.try_get(1)?)));
+            let rows = rows.iter().map(place).collect::<sqlx::Result<Vec<_>>>()?;
+            Ok(connection.done(Page::of(rows, limit)))
+        };
+        self.connections.within(SCAN, call).await
     }
 
     async fn count(&self, table: Table) -> Result<u64, Error> {
@@ -343,11 +371,19 @@ fn original(stored: String) -> String {
 }
 
 async fn ask_about_itself(connection: &mut PgConnection) -> Result<Server, Failed> {
-    let row = sqlx::query("SELECT version(), current_setting('fsync')").fetch_one(connection).await?;
-    let (version, fsync): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    let query = "SELECT version(), current_setting('fsync'), current_setting('max_connections')";
+    let row = sqlx::query(query).fetch_one(connection).await?;
+    let (version, fsync, most): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     // Others that speak its protocol put their own name first, or a mark behind the number.
     let itself = version.starts_with("PostgreSQL ") && !version.contains("-YB-");
-    Ok(Server { durable: fsync == "on", fidelity: if itself { Grade::Real } else { Grade::Compatible } })
+    // Behind the name and the number it tells how it was built.
+    let name: Vec<&str> = version.split([' ', ',']).take(2).collect();
+    let about = About {
+        server: name.join(" "),
+        fidelity: if itself { Grade::Real } else { Grade::Compatible },
+        connections: most.parse().ok(),
+    };
+    Ok(Server { durable: fsync == "on", about })
 }
 
 async fn migrate(connection: &mut PgConnection, address: &str) -> Result<(), Failed> {

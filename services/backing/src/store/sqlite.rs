@@ -11,10 +11,10 @@ use lab_core::event::Grade;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{Created, Idempotency, Message, NewUser, Settings, Store, Table, User};
+use super::{Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::clock::micros;
 use crate::sqlite::{self, Limits, Reach, Readers, Schema, Writer};
-use crate::{Error, MessageId, Promises, UserId};
+use crate::{About, Error, MessageId, Promises, UserId};
 
 const SCHEMA: Schema = Schema {
     operation: "sqlite store: open",
@@ -48,6 +48,7 @@ const CREATE: &str = "sqlite store: create user";
 const GET: &str = "sqlite store: get user";
 const PUT: &str = "sqlite store: put message";
 const MESSAGES: &str = "sqlite store: messages";
+const SCAN: &str = "sqlite store: scan";
 const COUNT: &str = "sqlite store: count";
 const PING: &str = "sqlite store: ping";
 const CLOSE: &str = "sqlite store: close";
@@ -94,6 +95,10 @@ impl Store for SqliteStore {
         }
     }
 
+    fn about(&self) -> About {
+        sqlite::about()
+    }
+
     async fn create_user(&self, user: NewUser, once: Option<Idempotency>) -> Result<Created, Error> {
         let now = self.settings.clock.now_us();
         let oldest = now.saturating_sub(micros(self.settings.remember));
@@ -135,6 +140,20 @@ impl Store for SqliteStore {
                  ORDER BY sent_us DESC, id DESC LIMIT ?2",
             )?;
             query.query_map(params![user.0.cast_signed(), limit], message_from)?.collect()
+        })
+    }
+
+    async fn scan(&self, table: Table, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        let (after, limit) = (Cursor::place(after, 0_i64, SCAN)?, limit.max(1));
+        let query = match table {
+            Table::Users => "SELECT id, name FROM users WHERE id > ?1 ORDER BY id LIMIT ?2",
+            Table::Messages => "SELECT number, text FROM messages WHERE number > ?1 ORDER BY number LIMIT ?2",
+        };
+        self.readers.read(SCAN, |connection| {
+            let most = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut query = connection.prepare_cached(query)?;
+            let rows = query.query_map(params![after, most], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+            Ok(Page::of(rows.collect::<rusqlite::Result<Vec<_>>>()?, limit))
         })
     }
 

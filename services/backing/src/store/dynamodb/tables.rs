@@ -87,6 +87,14 @@ impl DynamodbStore {
         Ok(version.map(u64::cast_signed))
     }
 
+    /// Which server stands in for the service. The names that it gives to tables tell.
+    pub(super) async fn which_stand_in(&self) -> Result<&'static str, Error> {
+        let described = self.client.describe_table().table_name(&self.tables.counters).send().await;
+        let table = described.map_err(self.failed(OPEN))?.table;
+        let name = table.as_ref().and_then(|table| table.table_arn()).unwrap_or_default();
+        Ok(if name.contains(":ddblocal:") { "DynamoDB Local" } else { "a stand-in for DynamoDB" })
+    }
+
     /// Makes a table if there is none, and waits until it can be used.
     async fn make(&self, table: &str, key: Key) -> Result<(), Error> {
         const LONGEST_WAIT: Duration = Duration::from_millis(500);
