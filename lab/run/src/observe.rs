@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Reading};
 
 const EVERY: Duration = Duration::from_secs(1);
 const COST_EVERY: Duration = Duration::from_secs(10);
@@ -40,10 +40,11 @@ impl Watcher {
             Ok(reader) => reader,
             Err(error) => return tracing::warn!(workload = self.workload, %error, "not watched"),
         };
+        let mut read_before = None;
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if !self.usage().await || !self.counts(&mut reader).await {
+            if !self.usage().await || !self.counts(&mut reader, &mut read_before).await {
                 return;
             }
         }
@@ -60,15 +61,21 @@ impl Watcher {
         }
     }
 
-    async fn counts(&self, reader: &mut Gauges) -> bool {
+    async fn counts(&self, reader: &mut Gauges, read_before: &mut Option<Instant>) -> bool {
         let Ok(endpoints) = self.environment.endpoints(&self.workload) else { return true };
         let endpoints = endpoints.borrow().clone();
         if endpoints.is_empty() {
             return true;
         }
-        let Some(values) = reader.read(&endpoints).await else { return true };
-        self.gauges.send_replace(Some((Instant::now(), values.clone())));
-        self.tell(Kind::Gauges { workload: self.workload.clone(), values }).await
+        let Some(Reading { values, end_to_end }) = reader.read(&endpoints).await else { return true };
+        let (now, workload) = (Instant::now(), self.workload.clone());
+        let over = now.duration_since(read_before.replace(now).unwrap_or(now));
+        self.gauges.send_replace(Some((now, values.clone())));
+        let told = end_to_end.is_empty() || {
+            let over = Span(u64::try_from(over.as_nanos()).unwrap_or(u64::MAX));
+            self.tell(Kind::EndToEnd { workload: workload.clone(), over, delays: end_to_end.encode() }).await
+        };
+        told && self.tell(Kind::Gauges { workload, values }).await
     }
 
     async fn tell(&self, kind: Kind) -> bool {

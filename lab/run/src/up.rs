@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lab_core::event::RunInfo;
 use lab_core::spec::{CreateMode, EnvironmentKind, Spec};
-use lab_env::{EnvError, Environment};
+use lab_env::{Beside, EnvError, Environment};
 use serde::Serialize;
 
 use crate::error::RunError;
@@ -102,8 +102,15 @@ impl Up {
             folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
             steerable: true,
             services,
-            backing: backing(spec),
+            backing: backing(spec).into_iter().chain(environment.beside().into_iter().map(BackingUp::from)).collect(),
         })
+    }
+}
+
+impl From<Beside> for BackingUp {
+    fn from(beside: Beside) -> Self {
+        let Beside { name, engine, address } = beside;
+        Self { name, engine, fidelity: "real".to_owned(), address: Some(address) }
     }
 }
 
