@@ -105,6 +105,7 @@ mod tests {
             at: RunTime(at * SECOND / 10),
             replica: "store.postgres".to_owned(),
             what: (*what).to_owned(),
+            by: "phase crash".to_owned(),
         };
         trial.faults = faults.iter().map(fault).collect();
         trial

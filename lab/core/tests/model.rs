@@ -311,6 +311,11 @@ fn what_is_done_by_hand_makes_a_trial_suspect() {
     };
     suspect(vec![fault(1)], &["user-service-1 was killed by hand"]);
     suspect((0..7).map(fault).collect(), &["and 3 more by hand"]);
+    let mut planned = fault(1);
+    if let Kind::Fault { by, .. } = &mut planned {
+        "phase crash".clone_into(by);
+    }
+    assert_eq!(by_hand(vec![planned]), None, "what the spec breaks is the trial of the spec");
     let scaled = Kind::Scaled { workload: "user-service".to_owned(), from: 1, to: 2, cause: "user".to_owned() };
     suspect(vec![scaled], &["user-service was scaled by hand"]);
     assert_eq!(by_hand(vec![Kind::Note { text: "look".to_owned() }]), None, "a remark changes nothing");

@@ -108,6 +108,8 @@ pub struct Fault {
     pub replica: String,
     /// `killed`.
     pub what: String,
+    /// Who: `user`, or a phase of the spec.
+    pub by: String,
 }
 
 impl Trial {
@@ -346,8 +348,8 @@ impl Trial {
             Kind::LoadChanged { change, by } if self.changes.len() < MOST => {
                 self.changes.push((at, change.clone(), by.clone()));
             }
-            Kind::Fault { replica, what, .. } if self.faults.len() < MOST => {
-                self.faults.push(Fault { at, replica: replica.clone(), what: what.clone() });
+            Kind::Fault { replica, what, by, .. } if self.faults.len() < MOST => {
+                self.faults.push(Fault { at, replica: replica.clone(), what: what.clone(), by: by.clone() });
             }
             Kind::Backing(seen) if self.backing.len() < MOST => {
                 self.backing.retain(|known| known.name != seen.name);
