@@ -178,7 +178,8 @@ impl Ready {
         let grade = probed.promises.fidelity;
         let note = match grade {
             Grade::Real => probed.server.clone(),
-            Grade::Compatible | Grade::Embedded => format!("{} stands in for it", probed.server),
+            Grade::Compatible | Grade::Embedded if probed.server.starts_with("a stand-in ") => probed.server.clone(),
+            Grade::Compatible | Grade::Embedded => format!("stood in for by {}", probed.server),
         };
         let subject = format!("{} {}", server.role().name(), server.engine());
         let seen = BackingSeen {

@@ -22,7 +22,7 @@ use self::place::{Place, Trouble};
 use self::producer::Producer;
 use super::{Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::address::shown;
-use crate::{Error, Promises};
+use crate::{About, Error, Promises};
 
 mod census;
 mod hands;
@@ -325,6 +325,11 @@ impl Queue for KafkaQueue {
                        shares the next one",
             fidelity: Grade::Real,
         }
+    }
+
+    /// Brokers tell their clients what they can do, not which version they are.
+    fn about(&self) -> About {
+        About { server: "Apache Kafka".to_owned(), fidelity: Grade::Real, connections: None }
     }
 
     async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use self::service::{Service, seconds};
 use super::{ACCEPTED, Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::aws::{Limits, Place, Wanted};
 use crate::clock::micros;
-use crate::{Error, Promises};
+use crate::{About, Error, Promises};
 
 mod desk;
 mod gather;
@@ -140,6 +140,12 @@ impl Queue for SqsQueue {
                        depth is approximate, and includes the dead until a receive comes across them",
             fidelity: place.fidelity(),
         }
+    }
+
+    fn about(&self) -> About {
+        let place = &self.desk.service.place;
+        let server = if place.is_aws() { "Amazon SQS" } else { "a stand-in for SQS" };
+        About { server: server.to_owned(), fidelity: place.fidelity(), connections: None }
     }
 
     async fn publish(&self, batch: Vec<Envelope>) -> Result<(), Error> {
