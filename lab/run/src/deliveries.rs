@@ -18,8 +18,8 @@ const PAGE: usize = 10_000;
 const PER_PAGE: Duration = Duration::from_secs(10);
 /// Between two tries for a page.
 const AGAIN: Duration = Duration::from_millis(250);
-/// Tries for one page, over all replicas.
-const TRIES: usize = 20;
+/// How long one page is asked for, over all replicas: one that died is replaced in that time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rows of a table.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -110,12 +110,13 @@ impl<'a> Export<'a> {
     /// Asks one replica after the other until one answers.
     async fn page(&mut self, only: Option<&Endpoint>, after: Option<&str>, deadline: Instant) -> Result<Page, String> {
         let mut last = "no replica is ready".to_owned();
-        for turn in 0..TRIES {
+        let deadline = deadline.min(Instant::now() + PATIENCE);
+        for turn in 0.. {
             if turn > 0 {
                 tokio::time::sleep(AGAIN).await;
             }
             if Instant::now() >= deadline {
-                return Err(format!("time is over: {last}"));
+                break;
             }
             let ready = self.endpoints.borrow_and_update().clone();
             let turns = ready.len().max(1);

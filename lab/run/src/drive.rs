@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lab_core::control::{LoadChange, LoadPlan, Sample};
+use lab_core::deliveries::Fates;
 use lab_core::event::Kind;
 use lab_core::unit::{RunTime, Span};
 use lab_env::{EventSink, GeneratorAddress, Seen};
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::clock::RunClock;
 use crate::error::RunError;
+use crate::faults::Under;
 use crate::fleet::{Fleet, Loss, Report};
 use crate::interrupt::Interrupt;
 use crate::steer::{Done, Turn};
@@ -49,15 +51,17 @@ pub struct Drive {
     pub samples: broadcast::Sender<Arc<Sample>>,
     /// Changes that are asked for while load is driven.
     pub turns: mpsc::Receiver<Turn>,
+    /// Where it says which phase is under way.
+    pub under: watch::Sender<Under>,
 }
 
 /// What was sent and answered, for the check of deliveries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Driven {
-    /// Completed requests by operation.
-    pub completed: BTreeMap<String, u64>,
-    /// Requests without an answer that says whether they took effect.
-    pub indeterminate: u64,
+    /// What became of each write, as the samples told it.
+    pub fates: Vec<Fates>,
+    /// Samples that did not come.
+    pub untold: u64,
     /// True when the user cut it short.
     pub interrupted: bool,
 }
@@ -182,6 +186,7 @@ impl Loop {
                 }
                 () = sleep_until(alone), if alone.is_some() => return Err(self.all_lost()),
                 () = tokio::time::sleep_until(self.end) => {
+                    self.driven.untold += 1;
                     self.drive.warn("a generator did not send its last sample in time".to_owned()).await?;
                     break;
                 }
@@ -234,9 +239,12 @@ impl Loop {
                 from_seq: known + 1,
                 count: sample.seq - known - 1,
             };
+            self.driven.untold += sample.seq - known - 1;
             self.drive.tell(lost).await?;
         }
-        self.count(&sample);
+        if !sample.fates.is_empty() {
+            self.driven.fates.push(sample.fates.clone());
+        }
         if sample.last {
             self.fleet.done(&sample.generator);
         }
@@ -246,20 +254,6 @@ impl Loop {
         }
         let src = format!("generator.{}", sample.generator);
         self.drive.tell_as(&src, Kind::Sample(Box::new(Sample::clone(&sample)))).await
-    }
-
-    fn count(&mut self, sample: &Sample) {
-        for phase in &sample.phases {
-            for (operation, completed) in &phase.completed_by_operation {
-                *self.driven.completed.entry(operation.clone()).or_default() += completed;
-            }
-            let answered = |cause: &str| cause.starts_with("status ");
-            let unknown = phase.failures_by_cause.iter().filter(|(cause, _)| !answered(cause)).map(|(_, n)| n);
-            self.driven.indeterminate += unknown.sum::<u64>();
-        }
-        if sample.last {
-            self.driven.indeterminate += sample.in_flight;
-        }
     }
 
     async fn lost(&mut self, generator: &str, reason: &str) -> Result<(), RunError> {
@@ -272,7 +266,8 @@ impl Loop {
         if loss == Loss::Share { self.deal(format!("lost {generator}")).await } else { Ok(()) }
     }
 
-    async fn sample_lost(&self, generator: &str) -> Result<(), RunError> {
+    async fn sample_lost(&mut self, generator: &str) -> Result<(), RunError> {
+        self.driven.untold += 1;
         let from_seq = self.seen.get(generator).map_or(0, |(_, seq)| *seq) + 1;
         self.drive.tell(Kind::SampleLost { generator: generator.to_owned(), from_seq, count: 1 }).await
     }
@@ -310,7 +305,7 @@ impl Loop {
 
     /// Tells of generators that were lost because they could not be told something.
     async fn left_out(
-        &self,
+        &mut self,
         lost: &[(String, String, Loss)],
         sentence: impl Fn(&str, &str) -> String,
     ) -> Result<(), RunError> {
@@ -364,6 +359,13 @@ impl Loop {
 
     async fn mark(&mut self) -> Result<(), RunError> {
         for kind in self.marks.take() {
+            match &kind {
+                Kind::PhaseStarted { index, at, .. } => {
+                    drop(self.drive.under.send_replace(Some((*index as usize, *at))))
+                }
+                Kind::PhaseEnded { .. } => drop(self.drive.under.send_replace(None)),
+                _ => {}
+            }
             self.drive.tell(kind).await?;
         }
         Ok(())

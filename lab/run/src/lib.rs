@@ -4,10 +4,12 @@
 mod autoscaler;
 mod clock;
 mod conductor;
+mod deliveries;
 mod desk;
 mod down;
 mod drive;
 mod error;
+mod faults;
 mod fleet;
 mod gauges;
 mod hold;

@@ -4,21 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lab_core::control::LoadPlan;
+use lab_core::deliveries::{Attempts, Balance, Conserved};
 use lab_core::event::{Kind, Outcome, StepName, TrialInfo};
-use lab_core::spec::{Spec, Target};
+use lab_core::spec::{Load, Spec, Target};
 use lab_core::templates;
 use lab_core::unit::Span;
 use lab_env::{Environment, EventSink, Seen};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::autoscaler;
 use crate::clock::RunClock;
+use crate::deliveries::{Export, Rows};
 use crate::desk::{Helm, Wheel};
 use crate::down::down;
 use crate::drive::{Drive, Driven};
-use crate::error::{RunError, chain};
+use crate::error::{RunError, causes, chain};
+use crate::faults::{Faults, Under};
 use crate::interrupt::Interrupt;
 use crate::observe::{self, Latest, Watcher};
 use crate::prepare;
@@ -27,8 +32,13 @@ use crate::prepare;
 const SAMPLES_KEPT: usize = 256;
 /// Changes of the load that may wait for who drives it.
 const TURNS: usize = 8;
-/// Longest wait for a queue to run empty after the load.
-const QUEUE_DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for a queue to run empty after the load: longer than a message stays hidden that a dead consumer held.
+const QUEUE_DRAIN: Duration = Duration::from_secs(60);
+/// Longest time in which the rows are read back, a million of them in a debug build included.
+const READ_BACK: Duration = Duration::from_secs(180);
+/// For how long what was acknowledged and is not found is looked for again, when it goes through a queue: not every queue knows its
+/// own depth to the message.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Longest wait for watchers and autoscalers to end.
 const STOP: Duration = Duration::from_secs(2);
 /// How old gauges may be to say that a queue is empty.
@@ -137,11 +147,11 @@ impl Trial {
             let emptied = self.queue_empty(attendants, load.target, QUEUE_DRAIN, "before");
             self.interrupt.or(1, emptied).await.ok_or(RunError::Interrupted)??;
         }
-        let before = attendants.rows(load.target, FRESH).await;
         step.end().await?;
 
         let step = Step::begin(&self.events, StepName::Drive).await?;
         let (wheel, turns) = mpsc::channel(TURNS);
+        let (under, faults) = self.faults(load);
         let drive = Drive {
             clock: self.clock,
             events: self.events.clone(),
@@ -149,63 +159,121 @@ impl Trial {
             generators: self.environment.generators(),
             samples: attendants.samples.clone(),
             turns,
+            under,
         };
         let plan = templates::load_plan(&self.spec, &format!("{}.{}", self.run, self.info.trial), self.info.seed)
             .ok_or(RunError::NoGenerator)?;
         self.helm.send_modify(|helm| helm.load = Wheel::Driver(wheel));
-        let driven = drive.run(plan).await;
+        let driven = drive.run(plan.clone()).await;
         self.helm.send_modify(|helm| helm.load = Wheel::Nobody);
         let driven = driven?;
+        if let Some(faults) = faults {
+            // They end with the load, and mend what they broke.
+            faults.await.map_err(|_| RunError::ConductorGone)??;
+        }
         step.end().await?;
 
         let step = Step::begin(&self.events, StepName::Drain).await?;
-        let drained = self.interrupt.or(2, self.deliveries(attendants, load.target, queued, before, &driven)).await;
+        let drained = self.interrupt.or(2, self.deliveries(attendants, load.target, &plan, &driven)).await;
         drained.ok_or(RunError::Interrupted)??;
         step.end().await?;
         Ok(if driven.interrupted { Outcome::Interrupted } else { Outcome::Completed })
     }
 
-    /// Waits until queues are empty, then compares what was acknowledged with what is there.
+    /// Begins to break what the phases say; the sender tells which is under way.
+    fn faults(&self, load: &Load) -> (watch::Sender<Under>, Option<JoinHandle<Result<(), RunError>>>) {
+        let (under, seen) = watch::channel(None);
+        let faults = Faults {
+            environment: Arc::clone(&self.environment),
+            events: self.events.clone(),
+            clock: self.clock,
+            phases: load.phases.clone(),
+            under: seen,
+        };
+        (under, faults.any().then(|| tokio::spawn(faults.run())))
+    }
+
+    /// Waits until queues are empty, then looks for each write that was attempted.
     async fn deliveries(
         &self,
         attendants: &Attendants,
         target: Target,
-        queued: bool,
-        before: Option<f64>,
+        plan: &LoadPlan,
         driven: &Driven,
     ) -> Result<(), RunError> {
-        let (operation, what) = match target {
-            Target::UserService => ("create", "users"),
-            Target::MessageService => ("send", "messages"),
-        };
+        let queued = self.spec.services.is_queued(target.name());
         let limit = if driven.interrupted { QUEUE_DRAIN / 6 } else { QUEUE_DRAIN };
-        if queued {
-            self.queue_empty(attendants, target, limit, "after").await?;
+        let drained = !queued || self.queue_empty(attendants, target, limit, "after").await?;
+        if !plan.operations.iter().any(|operation| operation.ledger) {
+            return Ok(());
         }
-        let (Some(before), Some(after)) = (before, attendants.rows(target, FRESH).await) else { return Ok(()) };
-        let delivered = Kind::Delivered {
-            workload: target.name().to_owned(),
-            what: what.to_owned(),
-            acknowledged: driven.completed.get(operation).copied().unwrap_or(0),
-            indeterminate: driven.indeterminate,
-            applied: (after - before).max(0.0) as u64,
+        let found = async {
+            let attempts = Attempts::of(&driven.fates).map_err(|error| error.to_string())?;
+            let (balance, others) = self.read_back(&attempts, target, plan, queued).await?;
+            Ok::<_, String>((attempts, balance, others))
         };
-        self.tell(delivered).await
+        let (attempts, compared, others) = match found.await {
+            Ok(found) => found,
+            Err(problem) => {
+                let text = format!("there is no delivery ledger: {}: {problem}", target.name());
+                return self.tell(Kind::Warning { text }).await;
+            }
+        };
+        let gauges = if queued { attendants.latest(target, FRESH).await } else { BTreeMap::new() };
+        let gauge = |name: &str| gauges.get(name).map(|value| value.max(0.0) as u64);
+        let conserved = Conserved {
+            workload: target.name().to_owned(),
+            what: templates::table(target).to_owned(),
+            attempted: attempts.len(),
+            acknowledged: attempts.acknowledged.len(),
+            refused: attempts.refused.len(),
+            indeterminate: attempts.indeterminate.len(),
+            compared,
+            others,
+            untold: driven.untold,
+            drained,
+            dead: gauge("dead-letters"),
+            redelivered: gauge("redelivered"),
+            repeated: gauge("repeated"),
+        };
+        self.tell(Kind::Conserved(Box::new(conserved))).await
     }
 
-    /// Waits until the target's queue is empty, and warns when it does not become so.
+    /// Reads the rows and compares them with what was attempted; also how many rows are not of this load.
+    async fn read_back(
+        &self,
+        attempts: &Attempts,
+        target: Target,
+        plan: &LoadPlan,
+        queued: bool,
+    ) -> Result<(Balance, u64), String> {
+        let endpoints = self.environment.endpoints(target.name()).map_err(|error| causes(&error))?;
+        let mut export = Export::new(endpoints, &self.spec, target, plan)?;
+        let (begun, deadline) = (Instant::now(), Instant::now() + READ_BACK);
+        loop {
+            let Rows { numbers, others } = export.rows(deadline).await?;
+            let balance = attempts.against(numbers);
+            if !queued || balance.lost.count == 0 || begun.elapsed() >= LOOK_AGAIN {
+                return Ok((balance, others));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Waits until the target's queue is empty, and warns when it does not become so. True when it was seen empty.
     async fn queue_empty(
         &self,
         attendants: &Attendants,
         target: Target,
         limit: Duration,
         when: &str,
-    ) -> Result<(), RunError> {
+    ) -> Result<bool, RunError> {
         if attendants.queue_empty(target, limit).await {
-            return Ok(());
+            return Ok(true);
         }
         let text = format!("the queue of {} was not seen empty within {limit:?} {when} the load", target.name());
-        self.tell(Kind::Warning { text }).await
+        self.tell(Kind::Warning { text }).await?;
+        Ok(false)
     }
 
     async fn tell(&self, kind: Kind) -> Result<(), RunError> {
@@ -292,9 +360,9 @@ impl Attendants {
         }
     }
 
-    /// Rows in the target's store, read after this call began; None when they cannot be had within the deadline.
-    async fn rows(&self, target: Target, deadline: Duration) -> Option<f64> {
-        self.after(target, Instant::now(), deadline, |values| values.get("rows").copied()).await
+    /// The target's gauges, read after this call began; empty when they cannot be had within the deadline.
+    async fn latest(&self, target: Target, deadline: Duration) -> BTreeMap<String, f64> {
+        self.after(target, Instant::now(), deadline, |values| Some(values.clone())).await.unwrap_or_default()
     }
 
     /// True when the target's queue was seen empty within the limit. A depth that is missing is not known yet.

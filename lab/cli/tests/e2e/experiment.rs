@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bench::{Bench, SHORT, stderr, stdout};
 
@@ -74,14 +74,15 @@ load:
   target: message-service
   mix: { send: 80%, messages: 20% }
   phases: [ { name: steady, rate: 100/s, for: 4s } ]
-expect: [ 'lost = 0', 'errors = 0%' ]
+expect: [ 'lost = 0', 'unexpected = 0', 'duplicates = 0', 'errors = 0%' ]
 ",
     );
     let ran = bench.run(&["experiment", &spec]);
     assert_eq!(ran.status.code(), Some(0), "{}\n{}", stdout(&ran), stderr(&ran));
-    let delivered = events(&bench.journal()).into_iter().find(|e| e["kind"] == "delivered").expect("a delivery check");
-    assert_eq!(delivered["acknowledged"], delivered["applied"], "{delivered}");
-    assert!(delivered["acknowledged"].as_u64().expect("a count") > 200, "{delivered}");
+    let ledger = events(&bench.journal()).into_iter().find(|e| e["kind"] == "conserved").expect("a delivery ledger");
+    assert_eq!((&ledger["acknowledged"], &ledger["attempted"]), (&ledger["found"], &ledger["found"]), "{ledger}");
+    assert!(ledger["acknowledged"].as_u64().expect("a count") > 200, "{ledger}");
+    assert_eq!((&ledger["drained"], &ledger["redelivered"], &ledger["repeated"]), (&json!(true), &json!(0), &json!(0)));
 }
 
 pub fn events(journal: &str) -> Vec<Value> {

@@ -25,6 +25,17 @@ load:
 expect: [ 'errors < 50%' ]
 budget: { wall: 30m }
 ";
+/// More than the consumers can take, so that they always have something in their hands.
+const CONSUMED: &str = "\
+question: Is anything lost when a consumer is killed?
+services:
+  message-service: { store: sqlite, queue: sqlite, replicas: 2, work: { send: 100us, consume: 40ms } }
+load:
+  target: message-service
+  mix: { send: 100% }
+  phases: [ { name: steady, rate: 60/s, for: 6s } ]
+expect: [ 'lost = 0', 'unexpected = 0', 'duplicates = 0' ]
+";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A run under way, its socket, and what it has written.
@@ -35,8 +46,8 @@ struct Steered<'b> {
 }
 
 impl<'b> Steered<'b> {
-    fn start(bench: &'b Bench) -> Self {
-        let spec = bench.spec("steered.yaml", STEERED);
+    fn start(bench: &'b Bench, spec: &str) -> Self {
+        let spec = bench.spec("steered.yaml", spec);
         let lab = bench.start(&["experiment", &spec, "--plain"]);
         let found = || {
             let labs = std::fs::read_dir(bench.path().join("home/labs")).ok()?;
@@ -70,6 +81,22 @@ impl<'b> Steered<'b> {
     }
 }
 
+#[test]
+fn a_consumer_that_is_killed_loses_nothing() {
+    let bench = Bench::new();
+    let mut run = Steered::start(&bench, CONSUMED);
+    run.wait("three seconds", |event| event["kind"] == "sample" && event["seq"] == 3);
+    run.accepts(&json!({ "ask": "kill", "replica": "message-service-1" }));
+    run.lab.ends_within(2 * PATIENCE);
+    let ledger = bench.event(|event| event["kind"] == "conserved").expect("a delivery ledger");
+    for none in ["lost", "unexpected", "duplicated"] {
+        assert_eq!(ledger[none], json!({ "count": 0 }), "{ledger}");
+    }
+    assert_eq!(ledger["drained"], true, "{ledger}");
+    assert!(number(&ledger["acknowledged"]) > 200, "{ledger}");
+    assert!(number(&ledger["redelivered"]) > 0, "what the dead one held came to the other: {ledger}");
+}
+
 fn is(kind: &str, key: &str, value: &str) -> impl Fn(&Value) -> bool {
     let (kind, key, value) = (kind.to_owned(), key.to_owned(), value.to_owned());
     move |event| event["kind"] == kind.as_str() && event[&key] == value.as_str()
@@ -88,7 +115,7 @@ fn offered(sample: &Value, phase: u64) -> u64 {
 #[test]
 fn a_run_is_steered_and_says_so() {
     let bench = Bench::new();
-    let mut run = Steered::start(&bench);
+    let mut run = Steered::start(&bench, STEERED);
     let first = run.wait("sample", |event| event["kind"] == "sample");
     let status = run.ask(&json!({ "ask": "status" }));
     assert_eq!(status["environment"]["steerable"], true, "{status}");
@@ -169,7 +196,7 @@ fn report_tells(bench: &Bench, code: Option<i32>) {
 #[test]
 fn a_stop_by_message_drains_and_reports() {
     let bench = Bench::new();
-    let mut run = Steered::start(&bench);
+    let mut run = Steered::start(&bench, STEERED);
     run.wait("sample", |event| event["kind"] == "sample");
     run.accepts(&json!({ "ask": "stop" }));
     assert_eq!(run.lab.ends_within(PATIENCE), Some(130), "{}", run.lab.said());

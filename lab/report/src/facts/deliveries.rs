@@ -61,8 +61,8 @@ fn notes(c: &Conserved) -> Vec<String> {
         let recovered = c.compared.recovered.count;
         let absent = c.indeterminate.saturating_sub(recovered);
         notes.push(format!(
-            "Of the {} of unknown fate {} were found and {} were not. Neither is a loss: nobody was promised that they are there, or \
-             that they are not.",
+            "{} of unknown fate: {} found, {} not found. Neither is a loss: nobody was promised that they are there, or that they are \
+             not.",
             words::count(c.indeterminate),
             words::count(recovered),
             words::count(absent)
@@ -84,9 +84,9 @@ fn notes(c: &Conserved) -> Vec<String> {
     }
     if let (Some(redelivered), Some(repeated)) = (c.redelivered, c.repeated) {
         notes.push(format!(
-            "On the way {} came to a consumer again; the effect of {} was there already and did not happen twice. In which order \
-             they came is not measured.",
-            words::plural(redelivered, "message"),
+            "Deliveries of a message after its first: {}. Deliveries whose effect was there already, and did not happen twice: {}. In \
+             which order messages came is not measured.",
+            words::count(redelivered),
             words::count(repeated)
         ));
     }
