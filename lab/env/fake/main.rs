@@ -1,7 +1,7 @@
 //! A service that does no work, for tests of environments: it honours the flags, the announcement, the probes and the signals of a
 //! real one, and misbehaves on demand. What a replica of SERVICE shall do wrong stands in `<this executable as called>.SERVICE`.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,6 +47,7 @@ fn flag<'a>(args: &'a [String], name: &str) -> Result<&'a str, Failure> {
 
 /// What engines say of themselves to those that ask: `__backing probe --role R …`.
 fn backing(args: &[String]) -> Result<(), Failure> {
+    io::stdin().read_to_end(&mut Vec::new())?;
     let promised = || "nothing".to_owned();
     let promises = Promises {
         engine: flag(args, "--role")?.to_owned(),

@@ -116,19 +116,24 @@ async fn a_paused_replica_stands_still_until_it_is_resumed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_survives_the_death_of_its_lab_at_whatever_moment() {
-    let Some(ground) = Ground::here().await else { return };
     // From the first file over the network to containers that are just being made; the moment is the point.
-    for after in [120, 350, 600, 900, 1400] {
-        let mut killed = Killed(holder(&ground).stdout(Stdio::null()).spawn().unwrap());
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        killed.0.kill().and_then(|()| killed.0.wait()).unwrap();
-        let lab = ground.home().lab("held").unwrap();
-        eventually("nothing is left in Docker and in the ledger", Duration::from_secs(15), || {
-            let owned = lab_env::ledger::Ledger::peek(&lab.ledger()).unwrap();
-            owned.is_empty() && ground.things().is_empty() && lab_env::lease::holder(&lab).is_none()
+    let deaths = [120, 350, 600, 900, 1400].map(|after| {
+        tokio::spawn(async move {
+            let Some(ground) = Ground::here().await else { return };
+            let mut killed = Killed(holder(&ground).stdout(Stdio::null()).spawn().unwrap());
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            killed.0.kill().and_then(|()| killed.0.wait()).unwrap();
+            let lab = ground.home().lab("held").unwrap();
+            eventually("nothing is left in Docker and in the ledger", Duration::from_secs(15), || {
+                let owned = lab_env::ledger::Ledger::peek(&lab.ledger()).unwrap();
+                owned.is_empty() && ground.things().is_empty() && lab_env::lease::holder(&lab).is_none()
+            })
+            .await;
+            ground.assert_clean();
         })
-        .await;
-        ground.assert_clean();
+    });
+    for death in deaths {
+        death.await.unwrap();
     }
 }
 

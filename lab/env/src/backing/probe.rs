@@ -93,7 +93,11 @@ impl Prober {
         let mut child = command.spawn()?;
         let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("its stdin is closed"))?;
         let whole = async {
-            stdin.write_all(input.as_bytes()).await?;
+            match stdin.write_all(input.as_bytes()).await {
+                // It ended without reading; what it said, or how it ended, tells more.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written?,
+            }
             drop(stdin);
             child.wait_with_output().await
         };

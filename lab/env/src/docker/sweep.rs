@@ -24,6 +24,8 @@ const STEP: Duration = Duration::from_millis(200);
 const IN_THE_MAKING: Duration = Duration::from_secs(2);
 /// After which what cannot be removed is given up.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// Lists that fail in a row before that is taken for an answer: one may, while others remove what it would name.
+const LISTS: u32 = 5;
 
 /// Something in Docker that carries our owner's label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,10 +110,22 @@ async fn remove(
     expected: &BTreeSet<(Thing, String)>,
 ) -> Result<Vec<String>, EnvError> {
     let begun = Instant::now();
-    let (mut quiet, mut seen) = (0, BTreeSet::new());
+    let (mut quiet, mut failed, mut seen) = (0, 0, BTreeSet::new());
     let mut reasons: BTreeMap<Found, String>;
     loop {
-        let mut found = find(docker, owner).await?;
+        let mut found = match find(docker, owner).await {
+            Ok(found) => found,
+            Err(error) => {
+                failed += 1;
+                if failed >= LISTS {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "listed again");
+                sleep(STEP).await;
+                continue;
+            }
+        };
+        failed = 0;
         found.retain(wanted);
         found.sort();
         reasons = BTreeMap::new();

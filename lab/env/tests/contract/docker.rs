@@ -110,7 +110,8 @@ impl Ground {
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .collect();
-            left.retain(|name| !["ledger.ndjson", "lock", "reaper.log"].contains(&name.as_str()));
+            // A holder's name without its lock is not believed: one that died before its reaper was on guard leaves it.
+            left.retain(|name| !["ledger.ndjson", "lock", "holder.json", "reaper.log"].contains(&name.as_str()));
             assert_eq!(left, [""; 0], "in {}", lab.name());
         }
     }
