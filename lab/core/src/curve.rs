@@ -1,5 +1,5 @@
 //! Throughput against latency: the measured phases of a constant rate are the points of a variant's curve, and the largest of these
-//! rates at which its limits hold is its capacity, known between two points.
+//! rates at which its limits hold is its capacity, known between two points. Of a fixed number of replicas only.
 
 use crate::compare::{self, InTime, Value};
 use crate::event::Grade;
@@ -27,8 +27,6 @@ pub struct Curve {
     pub points: Vec<Point>,
     /// The largest rate at which its limits hold; None where no expectation limits the response time.
     pub capacity: Option<Capacity>,
-    /// An autoscaler followed the loaded workload, so a point is what it came to, with the way there.
-    pub scaled: bool,
     /// How real what it was measured with is: see [`Parity::grade`].
     pub grade: Grade,
     notes: Vec<Note>,
@@ -189,12 +187,10 @@ pub fn curves(model: &Model) -> Vec<Curve> {
         let mut points: Vec<Point> =
             rates(spec).filter_map(|(index, rate)| point(model, spec, &counted, index, rate)).collect();
         points.sort_by(|a, b| a.offered.total_cmp(&b.offered));
-        let target = spec.load.as_ref().map(|load| load.target.name());
         Curve {
             variant,
             capacity: Capacity::of(&points),
             points,
-            scaled: target.is_some_and(|name| spec.services.is_scaled(name)),
             grade: parity.grade(variant),
             notes: parity.notes(variant).to_vec(),
         }
@@ -203,10 +199,12 @@ pub fn curves(model: &Model) -> Vec<Curve> {
     curves.filter(|curve| !curve.points.is_empty()).collect()
 }
 
-/// Measured phases of a constant rate in which nothing is broken on purpose, by index.
+/// Measured phases of a constant rate in which nothing is broken on purpose, by index. Where an autoscaler follows the loaded workload
+/// a rate says nothing by itself: what it came to depends on the replicas that were there when it began.
 fn rates(spec: &Spec) -> impl Iterator<Item = (u32, f64)> + '_ {
-    let phases = spec.load.iter().flat_map(|load| &load.phases);
-    (0..).zip(phases).filter(|(_, p)| p.measure && p.faults.is_empty()).filter_map(|(index, phase)| match phase.rate {
+    let load = spec.load.iter().filter(|load| !spec.services.is_scaled(load.target.name()));
+    let phases = (0..).zip(load.flat_map(|load| &load.phases));
+    phases.filter(|(_, p)| p.measure && p.faults.is_empty()).filter_map(|(index, phase)| match phase.rate {
         Shape::Constant(rate) if rate.0 > 0.0 => Some((index, rate.0)),
         _ => None,
     })

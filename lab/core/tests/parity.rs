@@ -99,9 +99,11 @@ fn each_measured_rate_is_a_point_and_capacity_lies_between_two() {
 }
 
 #[test]
-fn one_rate_makes_no_curve() {
+fn one_rate_or_an_autoscaler_makes_no_curve() {
     assert!(curve::curves(&Model::of(&Scenario::matrix(4, 1).events())).is_empty());
     assert!(curve::curves(&Model::default()).is_empty());
+    let scaled = Model::of(&Scenario { scaled: true, ..Scenario::queues(11, 1) }.events());
+    assert!(curve::curves(&scaled).is_empty(), "rates of changing numbers of replicas make none either");
 }
 
 fn crash() -> Vec<Event> {

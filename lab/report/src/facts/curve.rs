@@ -19,7 +19,6 @@ pub(crate) struct Facts {
     picture: Option<&'static str>,
     points: Vec<PointFacts>,
     capacities: Vec<CapacityFacts>,
-    scaled: bool,
     blocks: bool,
 }
 
@@ -62,7 +61,6 @@ impl Facts {
             picture: crate::picture::curve(model, curves).map(|_| PICTURE),
             points: points.collect(),
             capacities: capacities.collect(),
-            scaled: curves.iter().any(|curve| curve.scaled),
             blocks: curves.iter().flat_map(|c| &c.points).any(|p| p.p99.interval.is_some()),
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn curve(model: &Model, curves: &[Curve]) -> Option<String> {
 
 /// Rates from 0 on, times on a logarithmic scale of half decades.
 struct Scale {
+    step: f64,
     most: f64,
     low: f64,
     high: f64,
@@ -77,9 +78,15 @@ impl Scale {
         points().find_map(|point| point.p99.value)?;
         let low = logs.iter().copied().fold(f64::INFINITY, f64::min);
         let high = logs.iter().copied().fold(0.0, f64::max);
-        let most = round_up(points().map(|point| point.offered).fold(0.0, f64::max) * 1.02);
+        let most = points().map(|point| point.offered).fold(0.0, f64::max) * 1.02;
+        let step = round_up(most / 8.0);
         let half = |log: f64, to: fn(f64) -> f64| to(log * 2.0) / 2.0;
-        Some(Self { most, low: half(low - 0.05, f64::floor), high: half(high + 0.1, f64::ceil) })
+        Some(Self {
+            step,
+            most: (most / step).ceil() * step,
+            low: half(low - 0.05, f64::floor),
+            high: half(high + 0.1, f64::ceil),
+        })
     }
 
     fn x(&self, rate: f64) -> f64 {
@@ -107,11 +114,10 @@ impl Scale {
                 }
             }
         }
-        let step = round_up(self.most / 8.0);
-        for n in 0..=(self.most / step + 1e-9) as u32 {
-            let (rate, x) = (f64::from(n) * step, self.x(f64::from(n) * step));
-            svg.line("grid", (x, TOP), (x, TOP + HEIGHT));
-            svg.text(x, TOP + HEIGHT + 16.0, "tick", "middle", &words::rate(rate));
+        for n in 0..=(self.most / self.step + 1e-9) as u32 {
+            let rate = f64::from(n) * self.step;
+            svg.line("grid", (self.x(rate), TOP), (self.x(rate), TOP + HEIGHT));
+            svg.text(self.x(rate), TOP + HEIGHT + 16.0, "tick", "middle", &words::digits(rate));
         }
     }
 }
