@@ -10,6 +10,8 @@ mod experiment;
 mod frame;
 #[path = "e2e/image.rs"]
 mod image;
+#[path = "e2e/monitoring.rs"]
+mod monitoring;
 #[path = "e2e/pty.rs"]
 mod pty;
 #[path = "e2e/replay.rs"]

@@ -222,6 +222,7 @@ mod tests {
             cpu_ns: 0,
             longest_turn_ns: 0,
             endpoints: Vec::new(),
+            fates: Default::default(),
             last: false,
         }
     }

@@ -30,7 +30,14 @@ async fn a_reader_that_comes_back_misses_no_sample() {
     let metrics = Request::get("/metrics").body(Body::empty()).expect("a request");
     let response = tower::ServiceExt::oneshot(rig.app.clone(), metrics).await.expect("an answer");
     let text = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("text");
-    assert!(String::from_utf8_lossy(&text).contains("lab_load_requests_total{outcome=\"completed\"} 440"));
+    let text = String::from_utf8_lossy(&text);
+    for line in [
+        "lab_load_requests_total{outcome=\"completed\"} 440",
+        "lab_load_response_seconds_count 440",
+        "lab_load_send_lag_seconds_count 440",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+    }
 }
 
 #[tokio::test]
