@@ -41,6 +41,14 @@ fn ids(envelopes: &[Envelope]) -> HashSet<MessageId> {
     envelopes.iter().map(|envelope| envelope.id).collect()
 }
 
+/// Publishes until it is confirmed: on a busy machine with a short deadline, the first connection may take longer.
+async fn publish_soon(queue: &Arc<dyn Queue>, batch: Vec<Envelope>) {
+    let until = Instant::now() + LONG;
+    while let Err(error) = queue.publish(batch.clone()).await {
+        assert!(Instant::now() < until, "{error:?}");
+    }
+}
+
 async fn until_it_answers(queue: &Arc<dyn Queue>) {
     let until = Instant::now() + LONG * 2;
     while let Err(error) = queue.ping().await {
@@ -95,9 +103,11 @@ async fn a_broker_that_is_away_is_named_and_no_password_is_taken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kills_of_the_broker() {
     let Some(mut server) = alone().await else { return };
-    let settings = Settings { max_receives: 100, ..patient() };
+    drop(opened_soon(&kafka_at(&server), "messages", patient()).await);
+    let settings = Settings { max_receives: 100, deadline: Duration::from_secs(5), ..Settings::default() };
     let queue = opened_soon(&kafka_at(&server), "messages", settings).await;
-    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, sent, done) =
+        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let publishers = (0..4).map(|_| {
         let (queue, stop, sent) = (queue.clone(), stop.clone(), sent.clone());
         tokio::spawn(async move {
@@ -117,26 +127,34 @@ async fn what_was_acknowledged_survives_kills_of_the_broker() {
     });
     let publishers: Vec<_> = publishers.collect();
     let consumer = tokio::spawn({
-        let (queue, stop) = (queue.clone(), stop.clone());
+        let (queue, stop, done) = (queue.clone(), stop.clone(), done.clone());
         async move {
-            let mut acked = HashSet::new();
+            let (mut acked, mut unsure) = (HashSet::new(), HashSet::new());
             while !stop.load(Ordering::Relaxed) {
                 // Errors while the broker is away: it is asked again.
                 let taken = queue.receive(20, Duration::from_millis(100)).await.unwrap_or_default();
                 let acks = taken.into_iter().map(async |delivery| {
                     assert!(!acked.contains(&delivery.id), "an acknowledged message came again");
-                    queue.ack(vec![delivery.receipt]).await.is_ok_and(|held| held == 1).then_some(delivery.id)
+                    (delivery.id, queue.ack(vec![delivery.receipt]).await)
                 });
-                let new: Vec<_> = join_all(acks).await.into_iter().flatten().collect();
-                acked.extend(new);
+                for (id, held) in join_all(acks).await {
+                    match held {
+                        Ok(1) => drop(acked.insert(id)),
+                        // Given to another owner: it comes again.
+                        Ok(_) => {}
+                        Err(_) => drop(unsure.insert(id)),
+                    }
+                }
+                done.store(acked.len(), Ordering::Relaxed);
             }
-            acked
+            (acked, unsure)
         }
     });
     for _ in 0..2 {
-        let (enough, until) = (sent.load(Ordering::Relaxed) + 2000, Instant::now() + LONG * 2);
-        while sent.load(Ordering::Relaxed) < enough {
-            assert!(Instant::now() < until, "{} of {enough}, {:?}", sent.load(Ordering::Relaxed), queue.depth().await);
+        let progress = || (sent.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
+        let (before, until) = (progress(), Instant::now() + LONG * 2);
+        while progress().0 < before.0 + 2000 || progress().1 < before.1 + 50 {
+            assert!(Instant::now() < until, "{:?} after {before:?}, {:?}", progress(), queue.depth().await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         server = blocking(server, Engine::kill).await;
@@ -149,10 +167,10 @@ async fn what_was_acknowledged_survives_kills_of_the_broker() {
     for publisher in publishers {
         confirmed.extend(publisher.await.unwrap());
     }
-    let acked = consumer.await.unwrap();
-    assert!(confirmed.len() >= 4000 && acked.len() >= 20, "{} published, {} consumed", confirmed.len(), acked.len());
-    let rest: HashSet<_> = confirmed.difference(&acked).copied().collect();
-    println!("{} published, {} consumed meanwhile, {} later", confirmed.len(), acked.len(), rest.len());
+    let (acked, unsure) = consumer.await.unwrap();
+    let rest: HashSet<_> = confirmed.iter().filter(|id| !acked.contains(id) && !unsure.contains(id)).copied().collect();
+    println!("{} published, {} acknowledged meanwhile, {} perhaps", confirmed.len(), acked.len(), unsure.len());
+    assert!(confirmed.len() >= 4000 && acked.len() >= 100 && unsure.len() <= 100);
     consume_all(&queue, rest).await;
     assert_eq!(queue.depth().await.unwrap().dead, 0);
     queue.close().await.unwrap();
@@ -166,7 +184,7 @@ async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
     let limit = Duration::from_millis(500);
     let settings = Settings { deadline: limit, max_waiting: 3, ..Settings::default() };
     let queue = opened_soon(&address, "messages", settings).await;
-    queue.publish(envelopes(1)).await.unwrap();
+    publish_soon(&queue, envelopes(1)).await;
     let held = queue.receive(1, LONG).await.unwrap().remove(0);
     let server = blocking(server, Engine::pause).await;
     let began = Instant::now();
@@ -181,14 +199,14 @@ async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
     assert!(began.elapsed() < limit * 4 + GRACE, "{:?}", began.elapsed());
     let server = blocking(server, Engine::unpause).await;
     until_it_answers(&queue).await;
-    let until = Instant::now() + LONG;
     let sent = envelopes(1);
-    while let Err(error) = queue.publish(sent.clone()).await {
-        assert!(Instant::now() < until, "{error:?}");
-    }
+    publish_soon(&queue, sent.clone()).await;
     consume_all(&queue, ids(&sent)).await;
-    // What is frozen again cannot be closed politely.
+    publish_soon(&queue, envelopes(1)).await;
+    let held = queue.receive(1, LONG).await.unwrap().remove(0);
+    // What is frozen again cannot be told what is new.
     let _server = blocking(server, Engine::pause).await;
+    assert!(queue.release_untried(&held.receipt).await.unwrap());
     let began = Instant::now();
     assert!(matches!(queue.close().await, Err(Error::Timeout { .. })));
     assert!(began.elapsed() < limit + GRACE, "{:?}", began.elapsed());
