@@ -91,7 +91,7 @@ async fn what_was_published_survives_kills_of_a_service_that_keeps_it() {
     let queue = opened_soon(&sqs_at(&server), "messages", settings).await;
     let mut published = HashSet::new();
     let mut acknowledged = HashSet::new();
-    for _ in 0..2 {
+    for round in 1..=2 {
         let publishers = (0..4).map(|_| {
             let queue = queue.clone();
             tokio::spawn(async move {
@@ -108,7 +108,7 @@ async fn what_was_published_survives_kills_of_a_service_that_keeps_it() {
         });
         let publishers: Vec<_> = publishers.collect();
         let until = Instant::now() + LONG * 2;
-        while queue.depth().await.unwrap().visible < 200 {
+        while queue.depth().await.unwrap().visible < 200 * round {
             assert!(Instant::now() < until, "{:?}", queue.depth().await);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

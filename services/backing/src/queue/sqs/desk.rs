@@ -99,11 +99,14 @@ impl Desk {
         let mut pause = FIRST_PAUSE;
         self.check_open(RECEIVE)?;
         let most = self.settings.max_waiting;
-        let receiving = Counted::new(&self.receives);
+        let _receiving = Counted::new(&self.receives);
         if self.receives.load(Ordering::SeqCst) > most {
             return Err(Error::Overloaded { operation: RECEIVE, waiting: most });
         }
-        while max > 0 {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             // From here on nothing changes unnoticed.
@@ -146,8 +149,6 @@ impl Desk {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        drop(receiving);
-        Ok(Vec::new())
     }
 
     /// Asks SQS once, in a task of its own, which makes spare what it brings: whoever waits takes it.
@@ -163,11 +164,14 @@ impl Desk {
             if seconds > 0 {
                 desk.polls.fetch_sub(1, Ordering::SeqCst);
             }
-            let taken = match taken {
-                Ok(taken) => Ok(desk.keep_or_give_back(taken).await),
+            let brought = match taken {
+                Ok(taken) => {
+                    desk.keep_or_give_back(taken).await;
+                    Ok(())
+                }
                 Err(error) => Err(error),
             };
-            if let Err(Err(error)) = end.send(taken) {
+            if let Err(Err(error)) = end.send(brought) {
                 tracing::debug!(%error, "a poll failed that nobody waited for");
             }
             desk.changed.notify_waiters();
