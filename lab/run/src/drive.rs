@@ -361,9 +361,11 @@ impl Loop {
         for kind in self.marks.take() {
             match &kind {
                 Kind::PhaseStarted { index, at, .. } => {
-                    drop(self.drive.under.send_replace(Some((*index as usize, *at))))
+                    self.drive.under.send_replace(Some((*index as usize, *at)));
                 }
-                Kind::PhaseEnded { .. } => drop(self.drive.under.send_replace(None)),
+                Kind::PhaseEnded { .. } => {
+                    self.drive.under.send_replace(None);
+                }
                 _ => {}
             }
             self.drive.tell(kind).await?;
