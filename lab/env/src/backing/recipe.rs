@@ -32,6 +32,8 @@ pub(crate) struct Needs<'a> {
     pub(crate) services: &'a str,
     /// `host:port` that this machine reaches it by.
     pub(crate) machine: &'a str,
+    /// Whether a kill may come, after which all must be there again. Stand-ins are some ten times slower when they keep what they have.
+    pub(crate) keeps: bool,
 }
 
 /// What a container is started with.
@@ -89,7 +91,7 @@ pub(crate) fn address(server: Server, host: &str, password: &str) -> String {
 pub(crate) fn started(server: Server, needs: Needs<'_>) -> Started {
     let Needs { password, .. } = needs;
     let env = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let args = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect();
+    let args = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
     match server {
         Server::Postgres => Started {
             env: env(&[
@@ -111,9 +113,11 @@ pub(crate) fn started(server: Server, needs: Needs<'_>) -> Started {
             ..Started::default()
         },
         Server::Mongodb => Started::default(),
-        // Not in memory, or a kill would lose it; one database for all credentials and regions.
+        // One database for all credentials and regions.
         Server::Dynamodb => {
-            Started { args: args(&["-jar", "DynamoDBLocal.jar", "-sharedDb", "-dbPath", "/tmp"]), ..Started::default() }
+            let kept: &[&str] = if needs.keeps { &["-dbPath", "/tmp"] } else { &["-inMemory"] };
+            let args = [args(&["-jar", "DynamoDBLocal.jar", "-sharedDb"]), args(kept)].concat();
+            Started { args, ..Started::default() }
         }
         Server::Rabbitmq => Started {
             env: env(&[
@@ -125,7 +129,10 @@ pub(crate) fn started(server: Server, needs: Needs<'_>) -> Started {
             ..Started::default()
         },
         Server::Kafka => Started { env: kafka(needs), ..Started::default() },
-        Server::Sqs => Started { file: Some((ELASTICMQ.to_owned(), "/opt/elasticmq.conf")), ..Started::default() },
+        Server::Sqs => {
+            let kept = if needs.keeps { ELASTICMQ_KEEPS } else { "" };
+            Started { file: Some((format!("{ELASTICMQ}{kept}"), "/opt/elasticmq.conf")), ..Started::default() }
+        }
         Server::Redis => Started {
             // In a file: arguments can be seen by all. Nothing is saved: a cache need not outlive its server.
             args: args(&["redis-server", "--save", "", "--appendonly", "no", "--include", "/lab.conf"]),
@@ -135,13 +142,15 @@ pub(crate) fn started(server: Server, needs: Needs<'_>) -> Started {
     }
 }
 
-/// Queues and messages in a file, written before they are answered: in memory, or half a second later, a kill would lose them. Queue URLs
-/// name the host that the client asked.
+/// Queue URLs name the host that the client asked.
 const ELASTICMQ: &str = r#"include classpath("application.conf")
 node-address.host = "*"
 rest-sqs { enabled = true, bind-port = 9324, bind-hostname = "0.0.0.0", sqs-limits = strict }
 rest-stats.enabled = false
-messages-storage {
+"#;
+
+/// Queues and messages in a file, written before they are answered: half a second later a kill would lose them.
+const ELASTICMQ_KEEPS: &str = r#"messages-storage {
   enabled = true
   driver-class = "org.h2.Driver"
   uri = "jdbc:h2:/tmp/elasticmq;WRITE_DELAY=0"
@@ -179,7 +188,8 @@ mod tests {
     use super::*;
     use crate::backing::Spot;
 
-    const NEEDS: Needs<'_> = Needs { password: "hush", services: "kafka:9092", machine: "127.0.0.1:19092" };
+    const NEEDS: Needs<'_> =
+        Needs { password: "hush", services: "kafka:9092", machine: "127.0.0.1:19092", keeps: true };
 
     #[test]
     fn every_server_has_an_address_that_can_be_read_and_no_secret_argument() {
@@ -199,5 +209,14 @@ mod tests {
         let env = started(Server::Kafka, NEEDS).env;
         let advertised = env.iter().find(|(name, _)| name == "KAFKA_ADVERTISED_LISTENERS").unwrap();
         assert_eq!(advertised.1, "NET://kafka:9092,HOST://127.0.0.1:19092");
+    }
+
+    #[test]
+    fn stand_ins_keep_what_they_have_when_a_kill_may_come() {
+        let of = |server, keeps| started(server, Needs { keeps, ..NEEDS });
+        assert!(of(Server::Dynamodb, true).args.iter().any(|arg| arg == "-dbPath"));
+        assert!(of(Server::Dynamodb, false).args.iter().any(|arg| arg == "-inMemory"));
+        let conf = |keeps| of(Server::Sqs, keeps).file.unwrap().0;
+        assert!(conf(true).contains("WRITE_DELAY=0") && !conf(false).contains("messages-storage"));
     }
 }

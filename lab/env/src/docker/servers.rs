@@ -211,6 +211,7 @@ impl Starting<'_> {
 
     /// Starts the container. Its ports on this machine are chosen before, so that they are the same after a restart.
     async fn run(&self, server: Server, recipe: Recipe, plan: ContainerPlan, password: &str) -> Result<Made, EnvError> {
+        let keeps = may_be_killed(self.spec, server.role());
         let mut tries = 0;
         loop {
             tries += 1;
@@ -223,7 +224,7 @@ impl Starting<'_> {
             };
             let machine = format!("127.0.0.1:{}", own_port.unwrap_or(port));
             let Started { env, args, file } =
-                started(server, Needs { password, services: &services, machine: &machine });
+                started(server, Needs { password, services: &services, machine: &machine, keeps });
             let mut plan = ContainerPlan { env, args, ..plan.clone() };
             plan.publish = vec![(recipe.port, Some(port))];
             plan.publish.extend(recipe.host_port.zip(own_port).map(|(inside, outside)| (inside, Some(outside))));
@@ -306,8 +307,17 @@ async fn gateway(engine: &Engine) -> Result<IpAddr, EnvError> {
 
 /// True when a phase of the spec slows servers of this role.
 fn is_slowed(spec: &Spec, role: Role) -> bool {
+    has(spec, Planned::Slow(FaultTarget::Role(role)))
+}
+
+/// True when a phase of the spec kills servers of this role, or there is no plan and anything may come.
+fn may_be_killed(spec: &Spec, role: Role) -> bool {
+    spec.load.is_none() || has(spec, Planned::Kill(FaultTarget::Role(role)))
+}
+
+fn has(spec: &Spec, planned: Planned) -> bool {
     let phases = spec.load.iter().flat_map(|load| &load.phases);
-    phases.flat_map(|phase| &phase.faults).any(|fault| fault.what == Planned::Slow(FaultTarget::Role(role)))
+    phases.flat_map(|phase| &phase.faults).any(|fault| fault.what == planned)
 }
 
 fn free_port() -> Result<u16, EnvError> {
