@@ -16,7 +16,7 @@ use docker::{Ground, docker as command};
 use lab_core::event::Kind;
 use lab_core::fault::{FaultTarget, Injury};
 use lab_core::spec::Spec;
-use lab_env::{Environment as _, clean};
+use lab_env::clean;
 
 const USERS: &str = "user-service";
 
@@ -101,15 +101,15 @@ async fn a_paused_replica_stands_still_until_it_is_resumed() {
     let Some(ground) = Ground::here().await else { return };
     let (bench, spec) = (ground.bench("paused"), users());
     bench.bring_up(&spec).await;
-    let name = bench.ready(USERS, 1).await.remove(0);
+    let hit = bench.ready(USERS, 1).await;
     let target: FaultTarget = USERS.parse().unwrap();
-    assert_eq!(bench.environment.fault(&target, Injury::Pause).await.unwrap(), [name.clone()]);
+    assert_eq!(bench.environment.fault(&target, Injury::Pause).await.unwrap(), hit);
     bench.ready(USERS, 0).await;
     let again = bench.environment.fault(&target, Injury::Kill).await.unwrap_err();
     assert!(again.to_string().contains("nothing of user-service"), "{again}");
-    assert_eq!(bench.environment.fault(&target, Injury::Resume).await.unwrap(), [name.clone()]);
-    assert_eq!(bench.ready(USERS, 1).await, [name.clone()], "the same, not another");
-    assert_eq!(bench.environment.fault(&target, Injury::Pause).await.unwrap(), [name]);
+    assert_eq!(bench.environment.fault(&target, Injury::Resume).await.unwrap(), hit);
+    assert_eq!(bench.ready(USERS, 1).await, hit, "the same, not another");
+    assert_eq!(bench.environment.fault(&target, Injury::Pause).await.unwrap(), hit);
     assert_eq!(bench.environment.down().await.unwrap().left, [""; 0], "a frozen one goes down too");
     ground.assert_clean();
 }

@@ -1,26 +1,23 @@
-//! One container: planned, started, followed, ended. What it is for is the caller's affair.
+//! One container: started, followed, ended. What it is for is the caller's affair.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+mod plan;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkConnectRequest, NetworkDisconnectRequest, NetworkingConfig, PortBinding,
-};
+use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt as _;
-use lab_core::unit::{Bytes, Millicores};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use self::plan::ContainerPlan;
 use super::call::{Asked as _, QUICK, Refusal, SLOW, ask};
 use super::engine::Engine;
 use super::output;
@@ -33,61 +30,6 @@ const KILLED: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(2);
 /// Between two tries to hear of a container's end when Docker broke the first off.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How much of a container's output Docker keeps; ours is in the run's folder.
-const KEPT_OUTPUT: [(&str, &str); 2] = [("max-size", "16m"), ("max-file", "2")];
-
-/// What a container is made from. Start with `ContainerPlan { thing, role, image, ..Default::default() }`.
-#[derive(Clone, Default)]
-pub(crate) struct ContainerPlan {
-    /// Its name within the lab: a replica's, or a server's.
-    pub(crate) thing: String,
-    /// What it is for, as its label says: a workload, `store.postgres`.
-    pub(crate) role: String,
-    /// The image, by tag, digest or id.
-    pub(crate) image: String,
-    /// Instead of the image's own entry point.
-    pub(crate) entrypoint: Option<Vec<String>>,
-    /// Arguments; empty: the image's own.
-    pub(crate) args: Vec<String>,
-    /// Variables. Values may be secret, so they are never shown.
-    pub(crate) env: Vec<(String, String)>,
-    /// Its own host name; None: Docker's choice, another each time.
-    pub(crate) hostname: Option<String>,
-    /// Paths of this machine, where they appear, and whether they are read-only there.
-    pub(crate) binds: Vec<(PathBuf, String, bool)>,
-    /// Volumes by their whole name ([`Engine::make_volume`]) and where they appear.
-    pub(crate) volumes: Vec<(String, String)>,
-    /// Where memory is mounted, with its options: `size=64m`.
-    pub(crate) tmpfs: Vec<(String, String)>,
-    /// CPU limit; None: unlimited.
-    pub(crate) cpu: Option<Millicores>,
-    /// Memory limit, without swap; None: unlimited.
-    pub(crate) memory: Option<Bytes>,
-    /// `uid:gid`; None: the image's.
-    pub(crate) user: Option<String>,
-    /// Its root cannot be written.
-    pub(crate) read_only: bool,
-    /// No capability at all.
-    pub(crate) cap_drop_all: bool,
-    /// Its ports that answer on 127.0.0.1 too, each at a port of choice or, when None, at a free one.
-    pub(crate) publish: Vec<(u16, Option<u16>)>,
-    /// Further names on the lab's network.
-    pub(crate) aliases: Vec<String>,
-    /// What asks it to end, instead of SIGTERM or the image's own.
-    pub(crate) stop_signal: Option<String>,
-}
-
-impl fmt::Debug for ContainerPlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
-        f.debug_struct("ContainerPlan")
-            .field("thing", &self.thing)
-            .field("image", &self.image)
-            .field("args", &self.args)
-            .field("env", &names)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A container that was started. Dropping it leaves it as it is.
 #[derive(Debug)]
@@ -116,7 +58,11 @@ impl Engine {
         let name = self.name(&plan.thing);
         let entry = self.intend(Thing::Container, &name).await?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let made = ask(SLOW, self.docker().create_container(Some(options), self.body(&plan))).await;
+        let made = ask(
+            SLOW,
+            self.docker().create_container(Some(options), plan.body(self.labels(&plan.role), self.network())),
+        )
+        .await;
         self.settle(entry, &made);
         let id = made.asked(|| format!("make container {name} of {}", plan.image))?.id;
         let started = match ask(SLOW, self.docker().start_container(&id, None)).await {
@@ -146,27 +92,6 @@ impl Engine {
         })
     }
 
-    fn body(&self, plan: &ContainerPlan) -> ContainerCreateBody {
-        let endpoint = EndpointSettings { aliases: Some(plan.aliases.clone()), ..EndpointSettings::default() };
-        let exposed: Vec<String> = plan.publish.iter().map(|(port, _)| format!("{port}/tcp")).collect();
-        ContainerCreateBody {
-            image: Some(plan.image.clone()),
-            entrypoint: plan.entrypoint.clone(),
-            cmd: (!plan.args.is_empty()).then(|| plan.args.clone()),
-            env: Some(plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
-            hostname: plan.hostname.clone(),
-            user: plan.user.clone(),
-            labels: Some(self.labels(&plan.role)),
-            stop_signal: plan.stop_signal.clone(),
-            exposed_ports: (!exposed.is_empty()).then_some(exposed),
-            host_config: Some(host_config(plan, self.network())),
-            networking_config: Some(NetworkingConfig {
-                endpoints_config: Some(HashMap::from([(self.network().to_owned(), endpoint)])),
-            }),
-            ..ContainerCreateBody::default()
-        }
-    }
-
     /// Where a running container answers.
     async fn found(&self, id: &str) -> Result<(IpAddr, BTreeMap<u16, u16>), EnvError> {
         let looking = || format!("say where container {id} answers");
@@ -191,45 +116,6 @@ impl Engine {
         }
         self.ledger().removed(entry);
         Ok(())
-    }
-}
-
-/// Limits, mounts and rights. A container has no swap: what Kubernetes would kill for its memory is killed here too.
-fn host_config(plan: &ContainerPlan, network: &str) -> HostConfig {
-    let memory = plan.memory.map(|memory| i64::try_from(memory.0).unwrap_or(i64::MAX));
-    let mount = |typ, source: String, target: &str, read_only| Mount {
-        typ: Some(typ),
-        source: Some(source),
-        target: Some(target.to_owned()),
-        read_only: Some(read_only),
-        ..Mount::default()
-    };
-    let binds = plan
-        .binds
-        .iter()
-        .map(|(path, target, read_only)| mount(MountType::BIND, path.display().to_string(), target, *read_only));
-    let volumes = plan.volumes.iter().map(|(name, target)| mount(MountType::VOLUME, name.clone(), target, false));
-    let ports = plan.publish.iter().map(|(port, fixed)| {
-        let binding = PortBinding {
-            host_ip: Some("127.0.0.1".to_owned()),
-            host_port: Some(fixed.map(|port| port.to_string()).unwrap_or_default()),
-        };
-        (format!("{port}/tcp"), Some(vec![binding]))
-    });
-    let kept = KEPT_OUTPUT.map(|(option, value)| (option.to_owned(), value.to_owned()));
-    HostConfig {
-        nano_cpus: plan.cpu.map(|cpu| i64::try_from(cpu.0).unwrap_or(i64::MAX).saturating_mul(1_000_000)),
-        memory,
-        memory_swap: memory,
-        network_mode: Some(network.to_owned()),
-        mounts: Some(binds.chain(volumes).collect()),
-        tmpfs: Some(plan.tmpfs.iter().cloned().collect()),
-        port_bindings: Some(ports.collect()),
-        readonly_rootfs: Some(plan.read_only),
-        cap_drop: plan.cap_drop_all.then(|| vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(kept.into()) }),
-        ..HostConfig::default()
     }
 }
 
@@ -422,25 +308,5 @@ mod tests {
         let told =
             [(0, false), (1, false), (137, false), (137, true), (143, false)].map(|(code, oom)| describe(code, oom));
         assert_eq!(told, ["exit 0", "exit 1", "signal 9", "out of memory (signal 9)", "signal 15"]);
-    }
-
-    #[test]
-    fn a_plan_shows_no_secret_and_limits_are_exact() {
-        let plan = ContainerPlan {
-            env: vec![("PASSWORD".to_owned(), "hush".to_owned())],
-            cpu: Some(Millicores(250)),
-            memory: Some(Bytes(64 << 20)),
-            cap_drop_all: true,
-            publish: vec![(5432, None), (9092, Some(19092))],
-            ..ContainerPlan::default()
-        };
-        let shown = format!("{plan:?}");
-        assert!(shown.contains("PASSWORD") && !shown.contains("hush"), "{shown}");
-        let config = host_config(&plan, "net");
-        assert_eq!((config.nano_cpus, config.memory), (Some(250_000_000), Some(64 << 20)));
-        assert_eq!(config.memory, config.memory_swap, "no swap");
-        let ports = config.port_bindings.unwrap();
-        let outside = |port: &str| ports[port].as_ref().unwrap()[0].host_port.clone().unwrap();
-        assert_eq!((outside("5432/tcp").as_str(), outside("9092/tcp").as_str()), ("", "19092"));
     }
 }

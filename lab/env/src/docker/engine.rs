@@ -92,11 +92,6 @@ impl Engine {
         &self.ledger
     }
 
-    /// The run that things are made for.
-    pub(crate) fn run(&self) -> &str {
-        &self.marks.run
-    }
-
     /// Where the output of a thing's container is.
     pub(crate) fn log(&self, thing: &str) -> PathBuf {
         self.logs.join(format!("{thing}.log"))
@@ -295,7 +290,7 @@ mod tests {
             use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = [0; 1024];
-                stream.read(&mut request).await.unwrap();
+                assert!(stream.read(&mut request).await.unwrap() > 0);
                 let body = r#"{"Version":"19.3","ApiVersion":"1.40"}"#;
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
