@@ -289,8 +289,13 @@ mod tests {
     use super::*;
     use Verdict::{CannotTell, Fail, Pass};
 
-    fn capacity(held: &[(f64, Verdict, bool)]) -> String {
-        let point = |(offered, verdict, kept_up): &(f64, Verdict, bool)| Point {
+    /// Rate, whether the limits hold, whether it was kept up with.
+    type Rated = (f64, Verdict, bool);
+    /// Rates, and the text of their capacity.
+    type Case<'a> = (&'a [Rated], &'a str);
+
+    fn capacity(held: &[Rated]) -> String {
+        let point = |(offered, verdict, kept_up): &Rated| Point {
             phase: String::new(),
             offered: *offered,
             completed: None,
@@ -308,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_capacity_lies_between_the_last_rate_that_held_and_the_first_that_did_not() {
-        let table: [(&[(f64, Verdict, bool)], &str); 9] = [
+        let table: [Case<'_>; 9] = [
             (&[(100.0, Pass, true), (200.0, Pass, true), (300.0, Fail, true)], "≥ 200/s and < 300/s"),
             (&[(100.0, Pass, true), (200.0, Pass, true)], "≥ 200/s, not reached"),
             (&[(100.0, Fail, true), (200.0, Fail, true)], "not even the lowest, < 100/s"),
