@@ -162,8 +162,8 @@ fn literal_defaults(prefix: &str, fields: &'static [Field]) -> Vec<(String, &'st
             Kind::Scalar(_) | Kind::OneOf(_) => {
                 let literal = !field.default.is_empty() && !field.default.contains([' ', '`', '\'']);
                 let known = field.default != "unlimited" && !path.ends_with("name");
-                // Work of an operation that is not named is not written out either.
-                if literal && known && !path.contains(".work.") {
+                // Work of an operation that is not named is not written out either, and a fault is no fault without its target.
+                if literal && known && !path.contains(".work.") && !path.contains(".faults.") {
                     all.push((path, field.default));
                 }
             }

@@ -260,12 +260,12 @@ const HIT: Kind = Kind::OneOf(&["store", "queue", "cache", "user-service", "mess
 
 /// One entry of `faults`: exactly one of the first four.
 pub const FAULT: &[Field] = &[
-    field("kill", HIT, "none", "SIGKILL; a server is started again at once, a replica is replaced"),
-    field("pause", HIT, "none", "it stands still; connections stay"),
-    field("disconnect", HIT, "none", "nobody reaches it"),
-    field("slow", HIT, "none", "what goes to it and comes from it takes longer"),
+    field("kill", HIT, "one of these four", "SIGKILL; a server is started again at once, a replica is replaced"),
+    field("pause", HIT, "one of these four", "it stands still; connections stay"),
+    field("disconnect", HIT, "one of these four", "nobody reaches it"),
+    field("slow", HIT, "one of these four", "what goes to it and comes from it takes longer"),
     field("at", DURATION, "0s", "when, from the phase's start"),
-    field("every", DURATION, "once", "again and again until the phase ends"),
+    field("every", DURATION, "only once", "again and again until the phase ends"),
     field("for", DURATION, "needed, but for `kill`", "how long it lasts"),
     field("by", DURATION, "needed by `slow`", "how much slower each way is"),
 ];
