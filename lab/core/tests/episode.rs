@@ -181,7 +181,8 @@ fn the_delivery_ledger_decides_what_it_can() {
         }
         judged(&Model::of(&events), text)
     };
-    let table: [(fn(&mut Conserved), &str, Verdict, &str); 9] = [
+    type Case = (fn(&mut Conserved), &'static str, Verdict, &'static str);
+    let table: [Case; 9] = [
         (|_| {}, "lost = 0", Verdict::Pass, "0"),
         (|_| {}, "unexpected = 0", Verdict::Pass, "0"),
         (|c| c.indeterminate = 7, "lost = 0", Verdict::Pass, "0"),
