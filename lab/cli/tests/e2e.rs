@@ -18,6 +18,8 @@ mod pty;
 mod replay;
 #[path = "e2e/screens.rs"]
 mod screens;
+#[path = "e2e/servers.rs"]
+mod servers;
 #[path = "e2e/steer.rs"]
 mod steer;
 #[path = "e2e/still.rs"]

@@ -298,6 +298,9 @@ impl Inner {
     async fn down(self: Arc<Self>) -> Result<Removal, EnvError> {
         let mut slot = self.up.lock().await;
         self.replicas.end().await;
+        if let Some(Up { hold, .. }) = slot.as_ref() {
+            self.ready(hold, &Files::of(hold.lab())).leave().await;
+        }
         let (up, inner) = (slot.take(), Arc::clone(&self));
         self.beside.send_replace(Vec::new());
         let hold = up.map(|Up { hold, servers, monitoring }| {

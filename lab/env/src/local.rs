@@ -248,6 +248,9 @@ impl Inner {
     async fn down(self: Arc<Self>) -> Result<Removal, EnvError> {
         let mut slot = self.hold.lock().await;
         self.replicas.end().await;
+        if let Some(hold) = slot.as_ref() {
+            self.ready(hold).leave().await;
+        }
         let (hold, inner) = (slot.take(), Arc::clone(&self));
         let removal = blocking(move || match hold {
             Some(hold) => hold.let_go(),

@@ -86,6 +86,16 @@ impl Prober {
         failed(name, || "give this run a place of its own".to_owned(), self.run(&args, address, PLACE).await).map(drop)
     }
 
+    /// Removes the place whose address stands in the file, with all that is in it.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(crate) async fn disown(&self, name: &str, role: Role, file: &Path) -> Result<(), EnvError> {
+        let file = format!("@{}", file.display());
+        let args = ["disown", "--role", role.name(), "--address", &file];
+        failed(name, || "let go of this run's place".to_owned(), self.run(&args, "", PLACE).await).map(drop)
+    }
+
     async fn run(&self, args: &[&str], input: &str, limit: Duration) -> io::Result<String> {
         let mut command = Command::new(&self.exe);
         command.arg(VERB).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -2,11 +2,11 @@
 //! run, and each is announced. Servers that are started for the lab are the environment's affair; they are announced here too.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use lab_core::event::{BackingSeen, Grade, ImageSeen, Kind};
 use lab_core::spec::{CacheEngine, CreateMode, QueueEngine, Role, Server, Spec, StoreEngine};
 
@@ -140,6 +140,21 @@ impl Ready {
         self.prober.own(&name, server.role(), address, &place, &file).await?;
         let read = tokio::fs::read_to_string(&file).await;
         Ok(read.doing(|| format!("read {}", file.display()))?.trim().to_owned())
+    }
+
+    /// Removes this run's places at servers that stay, all at once. What is left stands in the ledger, for the sweep.
+    pub(crate) async fn leave(&self) {
+        let places = self.ledger.owned().into_iter().filter(|thing| thing.kind == Thing::Place);
+        let all = places.map(|thing| async move {
+            let file = Path::new(&thing.name);
+            let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Ok(server) = name.parse::<Server>() else { return };
+            match self.prober.disown(name, server.role(), file).await {
+                Ok(()) => self.ledger.removed(thing.id),
+                Err(error) => tracing::debug!(%error, "the sweep tries again"),
+            }
+        });
+        join_all(all).await;
     }
 
     /// Announces servers, writes their addresses down for services, and shares out their connections.
