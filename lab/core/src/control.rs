@@ -51,7 +51,8 @@ impl LoadPlan {
     /// The `{n}` of the plan's first request; they count up from there. Plans differ in the bits above the counting ones, as far as 20
     /// bits of their ids' hash can tell them apart, and all stay below 2^53, so that JSON readers keep every digit.
     pub fn first_n(&self) -> u64 {
-        let hash = self.id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash =
+            self.id.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         u64::from((hash >> 12) ^ (hash & 0xfff)) << COUNTING
     }
 

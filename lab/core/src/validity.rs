@@ -318,7 +318,11 @@ fn by_hand(model: &Model, trial: &Trial) -> Option<Check> {
     let load = changed(trial);
     let load = (!load.is_empty()).then(|| format!("the load was changed ({})", load.join(", ")));
     // What a phase breaks is what the spec asks for.
-    let faults = trial.faults.iter().filter(|fault| fault.by == "user").map(|fault| format!("{} was {}", fault.replica, fault.what));
+    let faults = trial
+        .faults
+        .iter()
+        .filter(|fault| fault.by == "user")
+        .map(|fault| format!("{} was {}", fault.replica, fault.what));
     let by_user = |w: &Workload| w.scalings.iter().any(|scaling| scaling.cause == "user");
     let scaled = trial.workloads.iter().filter(|(_, w)| by_user(w)).map(|(name, _)| format!("{name} was scaled"));
     let done: Vec<String> = load.into_iter().chain(faults).chain(scaled).collect();

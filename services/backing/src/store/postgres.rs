@@ -229,11 +229,13 @@ impl Store for PostgresStore {
         let call = async {
             let query = match table {
                 Table::Users => {
-                    let query = sqlx::query("SELECT id::text, name FROM users WHERE id > $1 ORDER BY users.id LIMIT $2");
+                    let query =
+                        sqlx::query("SELECT id::text, name FROM users WHERE id > $1 ORDER BY users.id LIMIT $2");
                     query.bind(Cursor::place(after, 0_i64, SCAN)?)
                 }
                 Table::Messages => {
-                    let query = sqlx::query("SELECT id::text, text FROM messages WHERE id > $1 ORDER BY messages.id LIMIT $2");
+                    let query =
+                        sqlx::query("SELECT id::text, text FROM messages WHERE id > $1 ORDER BY messages.id LIMIT $2");
                     query.bind(Cursor::place(after, Uuid::nil(), SCAN)?)
                 }
             };

@@ -187,7 +187,13 @@ fn length(options: &Options) -> Option<Span> {
 
 /// What a run of one load is called and plans.
 fn info(options: &Options, trial: TrialInfo) -> RunInfo {
-    let phase = |(length, rate)| Phase { name: PHASE.to_owned(), rate: Shape::Constant(rate), length, measure: true, faults: Vec::new() };
+    let phase = |(length, rate)| Phase {
+        name: PHASE.to_owned(),
+        rate: Shape::Constant(rate),
+        length,
+        measure: true,
+        faults: Vec::new(),
+    };
     let load = Load {
         target: Target::UserService,
         mix: BTreeMap::new(),
