@@ -1,6 +1,11 @@
 //! A topic of Kafka as a queue, shared by one consumer group, with a second topic for dead letters. Kafka knows neither visibility nor
 //! single acknowledgements: each process keeps them for the partitions it owns, and commits them with its offsets, so that the next owner
 //! goes on from there.
+//!
+//! What the table of promises has no room for: a batch that fails may be there in part. What a process held when it died comes back when
+//! its session ends (6 seconds, or the visibility timeout where that is shorter and the broker allows it), counted as delivered unless it
+//! died within milliseconds of the delivery; more than 52 deliveries are not counted across owners. A change of owner asks what is in
+//! hands back after 2 seconds. A crash between burial and commit buries twice. Depth counts what this process holds, not what others do.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -310,14 +315,8 @@ impl Queue for KafkaQueue {
     fn promises(&self) -> Promises {
         Promises {
             engine: "kafka",
-            durability: "published survives a crash of brokers as long as one in-sync replica lives; brokers write to disk some time after \
-                         they answer, so that machines which lose power all at once may lose it. What nobody took for 14 days is gone",
-            acknowledgement: "publish: after all in-sync replicas have it; a batch that fails may be there in part. ack: after the commit. \
-                              What a process held when it died comes back when its session ends (6 seconds, or the visibility timeout \
-                              where that is shorter and the broker allows it), counted as delivered unless it died within milliseconds \
-                              of the delivery; more than 52 deliveries are not counted across owners. A change of owner asks \
-                              what is in hands back after 2 seconds. A crash between burial and commit buries twice. \
-                              depth counts what this process holds, not what others do",
+            durability: "a crash of brokers while one in-sync replica lives; not the power loss of all machines at once: disks are written later",
+            acknowledgement: "publish: after all in-sync replicas have it; ack: after the commit",
             replication: "as many brokers as there are, at most 3; of 3, 2 before the answer, else 1",
             ordering: "messages are spread over partitions by id; in each, first published, first delivered, \
                        what comes back ahead of the rest",

@@ -1,6 +1,10 @@
 //! A quorum queue of RabbitMQ, through AMQP 0-9-1: pushed to this process ahead of its receives, confirmed to publishers, dead letters
 //! in a second queue. The broker knows no visibility timeout: each process ends those of its own deliveries, and the broker those of a
 //! process that is gone, at once. A delivery that is held for longer than the broker's `consumer_timeout` (30 minutes) ends the connection.
+//!
+//! What the table of promises has no room for: a batch that fails may be there in part. What a process held when it died comes back at
+//! once, counted as delivered. A queue that was made in the seconds before a crash may come back empty. Depth counts what this process
+//! holds, not what others do.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -153,12 +157,8 @@ impl Queue for RabbitQueue {
     fn promises(&self) -> Promises {
         Promises {
             engine: "rabbitmq",
-            durability: "published survives a crash of the broker and, on a majority of its nodes, of machines, unless the queue itself was \
-                         made in the seconds before; an acknowledgement that the broker took just before it crashed may be forgotten: \
-                         the message then comes again",
-            acknowledgement: "publish: after the confirm, on disk on a majority; a batch that fails may be there in part. \
-                              ack: after the broker has read it. What a process held when it died comes back at once, counted as delivered; \
-                              depth counts what this process holds, not what others do",
+            durability: "a crash of the broker and, on a majority of its nodes, of machines; an ack taken just before a crash may be forgotten",
+            acknowledgement: "publish: after the confirm, on disk on a majority; ack: after the broker has read it",
             replication: "as many nodes as the broker has, at most 5, a majority before the confirm",
             ordering: "first published, first delivered to one consumer; what comes back goes ahead of what no process was pushed yet, \
                        what comes back untried goes to the end",

@@ -1,6 +1,10 @@
 //! A standard queue of Amazon SQS, or of a server that stands in for it, with a second queue for its dead letters. SQS hides, counts and
 //! buries messages itself. How messages come in is in `sqs/desk.rs`, how calls share batches in `sqs/gather.rs`, who holds what in
 //! `sqs/hold.rs`, what is sent in `sqs/letter.rs`, and the calls themselves in `sqs/service.rs`.
+//!
+//! What the table of promises has no room for: a batch that fails may be there in part. What was deleted may come again all the same,
+//! rarely. What timed out by our clock counts as no longer held. A message that is released untried is replaced by a copy that counts on
+//! from before. A process that dies while it waits may take messages along until their visibility timeout, counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -130,10 +134,7 @@ impl Queue for SqsQueue {
             } else {
                 "as the emulator keeps it: in memory it is gone with its process"
             },
-            acknowledgement: "publish: after the service has every message; a batch that fails may be there in part. ack: after the service \
-                              has deleted the message; it may come again all the same, rarely. What timed out by our clock counts as no \
-                              longer held. A message that is released untried is replaced by a copy that counts on from before. \
-                              A process that dies while it waits may take messages along until their visibility timeout, counted",
+            acknowledgement: "publish: after the service has every message; ack: after it has deleted them",
             replication: if place.is_aws() { "several availability zones" } else { "none: one emulator" },
             ordering: "none",
             batching: "calls that wait at the same time share requests, 10 messages or 256 KiB in each; \
