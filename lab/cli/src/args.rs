@@ -104,13 +104,13 @@ pub struct Up {
     /// Where it runs
     #[arg(long = "env", value_enum, default_value_t)]
     pub environment: EnvName,
-    /// Database of the services: memory, sqlite
+    /// Database of the services: sqlite, memory, postgres, mysql, mongodb, dynamodb
     #[arg(long)]
     pub store: Option<String>,
-    /// Queue of message-service: sqlite
+    /// Queue of message-service: sqlite, rabbitmq, kafka, sqs
     #[arg(long)]
     pub queue: Option<String>,
-    /// Cache in front of reads: none, memory
+    /// Cache in front of reads: none, memory, redis
     #[arg(long)]
     pub cache: Option<String>,
     /// How user-service creates: direct, queued

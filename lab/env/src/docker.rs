@@ -201,8 +201,8 @@ impl Inner {
         let engine = Engine::new(docker, marks, self.ground.logs(), Arc::clone(&hold.ledger));
         match self.furnish(&spec, &hold, engine).await {
             Ok((servers, monitoring)) => {
-                let beside = monitoring.as_ref().map_or_else(Vec::new, |monitoring| monitoring.beside().to_vec());
-                self.beside.send_replace(beside);
+                let monitored = monitoring.iter().flat_map(|monitoring| monitoring.beside().to_vec());
+                self.beside.send_replace(servers.beside().chain(monitored).collect());
                 *slot = Some(Up { hold, servers, monitoring });
                 Ok(())
             }

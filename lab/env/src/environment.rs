@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use lab_core::control::Endpoint;
-use lab_core::event::{Kind, ReplicaUsage};
+use lab_core::event::{Grade, Kind, ReplicaUsage};
 use lab_core::fault::{FaultTarget, Injury};
 use lab_core::spec::{EnvironmentKind, Spec};
 use tokio::sync::{mpsc, watch};
@@ -170,14 +170,16 @@ pub struct GeneratorAddress {
     pub token: secrecy::SecretString,
 }
 
-/// Something that stands beside the workloads of a lab and answers people.
+/// Something that stands beside the workloads of a lab and answers on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beside {
     /// `monitoring.prometheus`
     pub name: String,
     /// What it says of itself: `Prometheus 3.5.0`.
     pub engine: String,
-    /// Where it answers: `http://127.0.0.1:49153`.
+    /// How far it is what it stands for.
+    pub fidelity: Grade,
+    /// Where it answers: `http://127.0.0.1:49153`, `127.0.0.1:49154`.
     pub address: String,
 }
 
@@ -221,7 +223,7 @@ pub trait Environment: Send + Sync {
     /// The ready generators, as they change.
     fn generators(&self) -> watch::Receiver<Vec<GeneratorAddress>>;
 
-    /// What stands beside the workloads and answers people, in the order it came up.
+    /// What stands beside the workloads and answers on this machine, in the order it came up.
     fn beside(&self) -> Vec<Beside> {
         Vec::new()
     }

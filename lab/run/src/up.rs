@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lab_core::event::RunInfo;
-use lab_core::spec::{CreateMode, EnvironmentKind, Spec};
+use lab_core::narrate::grade_text;
+use lab_core::spec::{CreateMode, EnvironmentKind, Server, Spec};
 use lab_env::{Beside, EnvError, Environment};
 use serde::Serialize;
 
@@ -109,27 +110,30 @@ impl Up {
 
 impl From<Beside> for BackingUp {
     fn from(beside: Beside) -> Self {
-        let Beside { name, engine, address } = beside;
-        Self { name, engine, fidelity: "real".to_owned(), address: Some(address) }
+        let Beside { name, engine, fidelity, address } = beside;
+        Self { name, engine, fidelity: grade_text(fidelity).to_owned(), address: Some(address) }
     }
 }
 
-/// The backing services of a spec. Embedded ones have no address.
+/// The embedded backing services of a spec, which have no address. Servers are told by the environment.
 fn backing(spec: &Spec) -> Vec<BackingUp> {
     let mut all = Vec::new();
-    let mut push = |name: &str, engine: &str| {
+    let mut push = |name: &str, engine: &str, is_server: bool| {
+        if is_server {
+            return;
+        }
         let (name, engine, fidelity) = (name.to_owned(), engine.to_owned(), "embedded".to_owned());
         all.push(BackingUp { name, engine, fidelity, address: None });
     };
     if let Some(user) = &spec.services.user_service {
-        push("store of user-service", user.store.name());
+        push("store of user-service", user.store.name(), Server::of_store(user.store).is_some());
         if user.create == CreateMode::Queued {
-            push("queue of user-service", user.queue.name());
+            push("queue of user-service", user.queue.name(), Server::of_queue(user.queue).is_some());
         }
     }
     if let Some(message) = &spec.services.message_service {
-        push("store of message-service", message.store.name());
-        push("queue of message-service", message.queue.name());
+        push("store of message-service", message.store.name(), Server::of_store(message.store).is_some());
+        push("queue of message-service", message.queue.name(), Server::of_queue(message.queue).is_some());
     }
     all
 }

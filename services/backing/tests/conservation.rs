@@ -26,6 +26,10 @@ const KILL_EVERY: Duration = Duration::from_secs(10);
 const BATCH: usize = 100;
 const PUBLISHERS: usize = 8;
 const CONSUMERS: usize = 4;
+/// What is published takes at least so long, so that every broker is killed several times.
+const LASTS: Duration = Duration::from_secs(45);
+/// One broker at a time: they would only slow each other down.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// Longest time in which nothing new is acknowledged or comes out.
 const STALL: Duration = Duration::from_secs(90);
 
@@ -71,8 +75,11 @@ impl Book {
         })
     }
 
-    async fn publish(self: Arc<Self>, queue: Arc<dyn Queue>, wanted: usize) {
+    async fn publish(self: Arc<Self>, queue: Arc<dyn Queue>, wanted: usize, lasts: Duration) {
+        let mut pace =
+            tokio::time::interval(lasts.div_f64((wanted / BATCH / PUBLISHERS) as f64).max(Duration::from_micros(1)));
         while self.published.load(Ordering::Relaxed) < wanted {
+            pace.tick().await;
             let first = self.next.fetch_add(BATCH as u32, Ordering::Relaxed);
             let numbers = first..first + BATCH as u32;
             assert!((numbers.end as usize) < self.received.len(), "too many publishes failed");
@@ -165,12 +172,12 @@ async fn kill_again_and_again(server: Engine, book: Arc<Book>) -> (Engine, u32) 
     }
 }
 
-async fn run(queue: Arc<dyn Queue>, wanted: usize, server: Option<Engine>) -> (Balance, u32) {
+async fn run(queue: Arc<dyn Queue>, wanted: usize, lasts: Duration, server: Option<Engine>) -> (Balance, u32) {
     let book = Book::of(wanted);
     let mut publishers = JoinSet::new();
     let mut consumers = JoinSet::new();
     for _ in 0..PUBLISHERS {
-        publishers.spawn(Arc::clone(&book).publish(Arc::clone(&queue), wanted));
+        publishers.spawn(Arc::clone(&book).publish(Arc::clone(&queue), wanted, lasts));
     }
     for _ in 0..CONSUMERS {
         consumers.spawn(Arc::clone(&book).consume(Arc::clone(&queue)));
@@ -197,22 +204,28 @@ fn wanted(default: usize) -> usize {
 }
 
 async fn conserved(kind: &'static Kind, address: fn(&Engine) -> String) {
-    let settings = || Settings { visibility: Duration::from_secs(5), max_receives: 1_000, ..Settings::default() };
+    let _turn = TURN.lock().await;
+    let settings = |visibility, deadline| Settings {
+        visibility: Duration::from_secs(visibility),
+        deadline: Duration::from_secs(deadline),
+        max_receives: 1_000,
+        ..Settings::default()
+    };
     let start = || async { tokio::task::spawn_blocking(|| engine::alone(kind)).await.unwrap() };
     let Some(server) = start().await else { return };
     let at = address(&server);
 
-    let queue = opened_soon(&at, "quiet", settings()).await;
-    let (balance, _) = run(Arc::clone(&queue), MESSAGES.1, None).await;
+    let queue = opened_soon(&at, "quiet", settings(120, 30)).await;
+    let (balance, _) = run(Arc::clone(&queue), MESSAGES.1, Duration::ZERO, None).await;
     println!("{}, quiet: {balance:?}", kind.name);
     assert_eq!((balance.lost, balance.unexpected, balance.duplicated), (0, 0, 0), "{balance:?}");
     queue.close().await.unwrap();
 
-    let queue = opened_soon(&at, "killed", settings()).await;
+    let queue = opened_soon(&at, "killed", settings(10, 5)).await;
     // A quorum queue that is younger than a second may be forgotten by a broker that is killed: it is used before.
     until_used(&queue).await;
     let began = Instant::now();
-    let (balance, kills) = run(Arc::clone(&queue), wanted(MESSAGES.0), Some(server)).await;
+    let (balance, kills) = run(Arc::clone(&queue), wanted(MESSAGES.0), LASTS, Some(server)).await;
     println!("{}, {kills} kills in {:.0?}: {balance:?}", kind.name, began.elapsed());
     assert!(kills > 0 && balance.acknowledged >= wanted(MESSAGES.0), "{kills} kills: {balance:?}");
     assert_eq!((balance.lost, balance.unexpected), (0, 0), "{balance:?}");

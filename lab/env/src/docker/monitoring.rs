@@ -6,7 +6,7 @@ mod files;
 use std::time::Duration;
 
 use lab_core::control::Endpoint;
-use lab_core::event::Kind;
+use lab_core::event::{Grade, Kind};
 use lab_core::unit::{Bytes, Millicores};
 use reqwest::Client;
 use tokio::sync::watch;
@@ -146,7 +146,7 @@ impl Starter<'_> {
         let engine = format!("Prometheus {version}").trim_end().to_owned();
         let text = format!("{engine} at {address} scrapes every replica and takes up to half a core from them");
         self.warn(text).await;
-        Ok((container, Beside { name: "monitoring.prometheus".to_owned(), engine, address }))
+        Ok((container, Beside { name: "monitoring.prometheus".to_owned(), engine, fidelity: Grade::Real, address }))
     }
 
     async fn grafana(&self, folders: &Folders, http: &Client) -> Result<(Container, Beside), EnvError> {
@@ -169,7 +169,8 @@ impl Starter<'_> {
         };
         let whose = format!("anybody on this machine may look; the password of `admin` is in {}", password.display());
         self.warn(format!("Grafana at {address}: {whose}")).await;
-        Ok((container, Beside { name: "monitoring.grafana".to_owned(), engine: "Grafana".to_owned(), address }))
+        let (name, engine, fidelity) = ("monitoring.grafana".to_owned(), "Grafana".to_owned(), Grade::Real);
+        Ok((container, Beside { name, engine, fidelity, address }))
     }
 
     /// The program's image, pulled when it is not here.

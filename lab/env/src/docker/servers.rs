@@ -22,7 +22,7 @@ use crate::backing::{Addresses, Endpoints, Found, Ready, Spot, write_open};
 use crate::home::random_hex;
 use crate::proxy::Proxy;
 use crate::system::{Doing as _, blocking};
-use crate::{EnvError, Seen};
+use crate::{Beside, EnvError, Seen};
 
 /// How long a server may take from its start until it answers, on a busy machine.
 const ANSWERS: Duration = Duration::from_secs(120);
@@ -47,6 +47,7 @@ struct Running {
     server: Server,
     container: Mutex<Container>,
     proxy: Option<Proxy>,
+    beside: Beside,
 }
 
 impl Servers {
@@ -84,6 +85,11 @@ impl Servers {
         all.sort_by_key(|found| found.server);
         let addresses = ready.tell(spec, all).await?;
         Ok((servers, addresses))
+    }
+
+    /// Where those that were started answer on this machine.
+    pub(crate) fn beside(&self) -> impl Iterator<Item = Beside> {
+        self.running.iter().map(|running| running.beside.clone())
     }
 
     /// Hits every server of a role; gives their names.
@@ -188,8 +194,10 @@ impl Starting<'_> {
                 Err(EnvError::Crashed { replica: server.name(), exit, tail: self.last_words(server) })
             }
         }?;
+        let (engine, fidelity) = (probed.server.clone(), probed.promises.fidelity);
+        let beside = Beside { name, engine, fidelity, address: made.machine };
         let found = Found { server, address: address(server, &made.services, &password), probed, image: Some(image) };
-        Ok((Running { server, container: Mutex::new(made.container), proxy: made.proxy }, found))
+        Ok((Running { server, container: Mutex::new(made.container), proxy: made.proxy, beside }, found))
     }
 
     /// The image, and whether it begins as root.
