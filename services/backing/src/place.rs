@@ -46,7 +46,7 @@ pub fn derive(address: &str, name: &str) -> Result<String, Error> {
     })
 }
 
-/// Makes the place that [`derive`] gave, at the server that the first address names.
+/// Makes the place that [`derive()`] gave, at the server that the first address names.
 ///
 /// # Errors
 /// What the server says; a place that is there already.

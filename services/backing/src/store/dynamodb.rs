@@ -1,4 +1,4 @@
-//! A store in DynamoDB tables that any number of processes share. A create is a row of conditional writes, see [`super::claim`];
+//! A store in DynamoDB tables that any number of processes share. A create is a row of conditional writes, see `claim`;
 //! a message is one transaction over its identity and its place in the inbox, so that inboxes are read consistently.
 //! The tables and how they come to be are in `dynamodb/tables.rs`.
 

@@ -1,5 +1,5 @@
 //! A store in a MongoDB database that any number of processes share. It asks for no transaction, so that a server alone and one that
-//! only speaks MongoDB's protocol will do: a create is a row of single-document changes, see [`super::claim`].
+//! only speaks MongoDB's protocol will do: a create is a row of single-document changes, see `claim`.
 //!
 //! Identities are strings: servers that stand in for MongoDB find by no other.
 
