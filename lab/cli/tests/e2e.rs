@@ -1,5 +1,6 @@
 //! The binary as a user meets it: real processes, real journals, real signals. Each test has a home and a folder of runs of its own.
 
+#[allow(dead_code, reason = "each test binary uses its part")]
 #[path = "e2e/bench.rs"]
 mod bench;
 #[path = "e2e/dashboard.rs"]
@@ -8,18 +9,12 @@ mod dashboard;
 mod experiment;
 #[path = "e2e/frame.rs"]
 mod frame;
-#[path = "e2e/image.rs"]
-mod image;
-#[path = "e2e/monitoring.rs"]
-mod monitoring;
 #[path = "e2e/pty.rs"]
 mod pty;
 #[path = "e2e/replay.rs"]
 mod replay;
 #[path = "e2e/screens.rs"]
 mod screens;
-#[path = "e2e/servers.rs"]
-mod servers;
 #[path = "e2e/steer.rs"]
 mod steer;
 #[path = "e2e/still.rs"]

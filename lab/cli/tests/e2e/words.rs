@@ -32,7 +32,7 @@ fn wrong_words_are_exit_code_two_and_name_the_remedy() {
         (&["report", "nope"], "lab runs"),
         (&["hpa", "--replay", "missing.jsonl"], "cannot read missing.jsonl"),
         (&["load", "https://localhost:1/"], "http"),
-        (&["up", "--store", "postgres"], "sqlite"),
+        (&["up", "--store", "postgras"], "did you mean `postgres`"),
     ];
     for (args, remedy) in cases {
         let ran = bench.run(args);
