@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::experiment::events;
+/// The events of a journal.
+pub fn events(journal: &str) -> Vec<Value> {
+    journal.lines().skip(1).map(|line| serde_json::from_str(line).expect("an event a line")).collect()
+}
 
 /// A spec that runs for four seconds.
 pub const SHORT: &str = "\

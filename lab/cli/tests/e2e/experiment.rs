@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, SHORT, stderr, stdout};
+use super::bench::{Bench, SHORT, events, stderr, stdout};
 
 #[test]
 fn a_short_experiment_ends_with_a_report_that_adds_up() {
@@ -86,10 +86,6 @@ expect: [ 'lost = 0', 'unexpected = 0', 'duplicates = 0', 'errors = 0%' ]
     }
     assert!(ledger["acknowledged"].as_u64().expect("a count") > 100, "{ledger}");
     assert_eq!((&ledger["drained"], &ledger["redelivered"], &ledger["repeated"]), (&json!(true), &json!(0), &json!(0)));
-}
-
-pub fn events(journal: &str) -> Vec<Value> {
-    journal.lines().skip(1).map(|line| serde_json::from_str(line).expect("an event a line")).collect()
 }
 
 /// Requests offered in all samples of a journal; each sample's counts must sum.

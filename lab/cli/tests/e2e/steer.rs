@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Running, until};
-use super::experiment::events;
+use super::bench::{Bench, Running, events, until};
 
 /// Phases that are far too long to wait for, and a last one that is not.
 const STEERED: &str = "\

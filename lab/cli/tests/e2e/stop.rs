@@ -3,8 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use super::bench::{Bench, LONG, Running, SHORT, rounds, signal, stderr, until};
-use super::experiment::events;
+use super::bench::{Bench, LONG, Running, SHORT, events, rounds, signal, stderr, until};
 
 /// Starts a long experiment and waits until load runs.
 fn under_load(bench: &Bench) -> Running {
