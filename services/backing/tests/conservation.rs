@@ -64,9 +64,9 @@ struct Balance {
 }
 
 impl Book {
-    /// Room for three times what is wanted: a publish that fails uses numbers up.
+    /// Room for more than is wanted: a publish that fails uses numbers up.
     fn of(wanted: usize) -> Arc<Self> {
-        let room = wanted * 3;
+        let room = wanted * 3 + 100_000;
         Arc::new(Self {
             acknowledged: (0..room).map(|_| AtomicBool::new(false)).collect(),
             received: (0..room).map(|_| AtomicU8::new(0)).collect(),
@@ -93,8 +93,8 @@ impl Book {
                     numbers.for_each(|number| self.acknowledged[number as usize].store(true, Ordering::Relaxed));
                     self.published.fetch_add(BATCH, Ordering::Relaxed);
                 }
-                // Of unknown fate. A broker that is away refuses at once.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                // Of unknown fate: these numbers are used up. A broker that is away refuses at once.
+                Err(_) => answers(&queue).await,
             }
         }
     }
@@ -146,6 +146,15 @@ impl Book {
             balance.recovered += usize::from(!acknowledged && received > 0);
         }
         balance
+    }
+}
+
+/// Waits until the broker is there again.
+async fn answers(queue: &Arc<dyn Queue>) {
+    let until = Instant::now() + STALL;
+    while queue.ping().await.is_err() {
+        assert!(Instant::now() < until, "the broker does not come back");
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
 
