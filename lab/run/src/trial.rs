@@ -36,6 +36,8 @@ const TURNS: usize = 8;
 const QUEUE_DRAIN: Duration = Duration::from_secs(60);
 /// Longest time in which the rows are read back, a million of them in a debug build included.
 const READ_BACK: Duration = Duration::from_secs(180);
+/// As `READ_BACK`, of a run that was interrupted.
+const READ_BACK_INTERRUPTED: Duration = Duration::from_secs(8);
 /// For how long what was acknowledged and is not found is looked for again, when it goes through a queue: not every queue knows its
 /// own depth to the message.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -209,7 +211,7 @@ impl Trial {
         }
         let found = async {
             let attempts = Attempts::of(&driven.fates).map_err(|error| error.to_string())?;
-            let (balance, others) = self.read_back(&attempts, target, plan, queued).await?;
+            let (balance, others) = self.read_back(&attempts, target, plan, driven.interrupted).await?;
             Ok::<_, String>((attempts, balance, others))
         };
         let (attempts, compared, others) = match found.await {
@@ -245,13 +247,17 @@ impl Trial {
         attempts: &Attempts,
         target: Target,
         plan: &LoadPlan,
-        queued: bool,
+        interrupted: bool,
     ) -> Result<(Balance, u64), String> {
+        let queued = self.spec.services.is_queued(target.name());
+        // Who asked for the end waits for it.
+        let limit = if interrupted { READ_BACK_INTERRUPTED } else { READ_BACK };
         let endpoints = self.environment.endpoints(target.name()).map_err(|error| causes(&error))?;
         let mut export = Export::new(endpoints, &self.spec, target, plan)?;
-        let (begun, deadline) = (Instant::now(), Instant::now() + READ_BACK);
+        let (begun, deadline) = (Instant::now(), Instant::now() + limit);
         loop {
-            let Rows { numbers, others } = export.rows(deadline).await?;
+            let rows = tokio::time::timeout_at(deadline.into(), export.rows(deadline)).await;
+            let Rows { numbers, others } = rows.map_err(|_| format!("its rows were not read within {limit:?}"))??;
             let balance = attempts.against(numbers);
             if !queued || balance.lost.count == 0 || begun.elapsed() >= LOOK_AGAIN {
                 return Ok((balance, others));
