@@ -159,13 +159,11 @@ fn failed<T>(name: &str, what: impl FnOnce() -> String, done: io::Result<T>) -> 
 /// An executable of one script, for tests.
 #[cfg(test)]
 pub(crate) fn script(folder: &Path, text: &str) -> PathBuf {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-
     let path = folder.join("lab");
-    let mut file = std::fs::File::create(&path).unwrap();
-    write!(file, "#!/bin/sh\n{text}\n").unwrap();
-    file.set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by a process of its own: while this one has it open to write, a child that another test forks would keep it busy.
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+    let written = std::process::Command::new("sh").args(["-c", write]).arg(&path).arg(text).status();
+    assert!(written.unwrap().success());
     path
 }
 
