@@ -53,7 +53,10 @@ fn build(bench: &Bench, number: u8) -> PathBuf {
     let unique = std::process::id().to_le_bytes();
     bytes[FLAGS..FLAGS + 4].copy_from_slice(&[unique[0], unique[1], unique[2], number]);
     let path = bench.path().join(format!("lab-{number}"));
-    std::fs::write(&path, bytes).expect("a copy");
+    let written = bench.path().join(format!("bytes-{number}"));
+    std::fs::write(&written, bytes).expect("a copy");
+    // Put in place by another process: a child that another test forks meanwhile would keep what we wrote busy.
+    assert!(Command::new("cp").args([&written, &path]).status().expect("cp").success());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a program");
     path
 }
