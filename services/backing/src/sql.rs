@@ -5,17 +5,17 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection;
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::Error;
 use crate::address::shown;
+use crate::gate::Gate;
 use crate::store::Settings;
 
 /// Longest wait until a store is open: reaching the server, and the change of tables that another replica makes.
@@ -76,12 +76,8 @@ pub(crate) type Connect<C> = Box<dyn Fn() -> BoxFuture<'static, sqlx::Result<C>>
 pub(crate) struct Connections<C: Connection> {
     connect: Connect<C>,
     deadline: Duration,
-    most: usize,
-    most_waiting: usize,
-    // One permit a connection that may be in use.
-    slots: Semaphore,
-    waiting: Semaphore,
-    closing: AtomicBool,
+    // One slot a connection that may be in use.
+    gate: Gate,
     // The last one used is used next: the fewer are in use, the longer the others lie and the server may forget them.
     idle: Mutex<Vec<Idle<C>>>,
 }
@@ -95,17 +91,11 @@ struct Idle<C> {
 impl<C: Connection> Connections<C> {
     /// Holds `first`, and makes more by `connect` when they are needed.
     pub(crate) fn new(first: C, settings: &Settings, connect: Connect<C>) -> Self {
-        const MOST: usize = Semaphore::MAX_PERMITS;
-        let (most, most_waiting) = (settings.connections.clamp(1, MOST), settings.max_waiting.clamp(1, MOST));
         let now = Instant::now();
         Self {
             connect,
             deadline: settings.deadline,
-            most,
-            most_waiting,
-            slots: Semaphore::new(most),
-            waiting: Semaphore::new(most_waiting),
-            closing: AtomicBool::new(false),
+            gate: Gate::new(settings),
             idle: Mutex::new(vec![Idle { connection: first, born: now, since: now }]),
         }
     }
@@ -132,10 +122,7 @@ impl<C: Connection> Connections<C> {
 
     /// A connection for one call, as soon as one is free.
     pub(crate) async fn take(&self, operation: &'static str) -> Result<Taken<'_, C>, Failed> {
-        if self.closing.load(Ordering::Acquire) {
-            return Err(Error::Closed { operation }.into());
-        }
-        let slot = self.slot(operation).await?;
+        let slot = self.gate.slot(operation).await?;
         while let Some(mut idle) = self.pop_idle() {
             if idle.since.elapsed() < TRUSTED_FOR || idle.connection.ping().await.is_ok() {
                 return Ok(self.taken(idle.connection, idle.born, slot));
@@ -145,17 +132,6 @@ impl<C: Connection> Connections<C> {
         }
         let connection = (self.connect)().await?;
         Ok(self.taken(connection, Instant::now(), slot))
-    }
-
-    async fn slot(&self, operation: &'static str) -> Result<SemaphorePermit<'_>, Error> {
-        match self.slots.try_acquire() {
-            Ok(slot) => return Ok(slot),
-            Err(TryAcquireError::Closed) => return Err(Error::Closed { operation }),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        let waits = self.waiting.try_acquire();
-        let _waits = waits.map_err(|_full| Error::Overloaded { operation, waiting: self.most_waiting })?;
-        self.slots.acquire().await.map_err(|_closed| Error::Closed { operation })
     }
 
     fn taken<'a>(&'a self, connection: C, born: Instant, slot: SemaphorePermit<'a>) -> Taken<'a, C> {
@@ -172,12 +148,7 @@ impl<C: Connection> Connections<C> {
 
     /// Takes no more calls, waits until those handed over are done, and takes leave of the server.
     pub(crate) async fn close(&self, operation: &'static str) -> Result<(), Error> {
-        self.closing.store(true, Ordering::Release);
-        let limit = self.deadline;
-        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
-        // Behind those who wait already; an error means that another close was first.
-        let drained = timeout(limit, self.slots.acquire_many(all)).await;
-        self.slots.close();
+        let drained = self.gate.close(operation).await;
         let idle = std::mem::take(&mut *self.idle());
         let leave = async {
             for Idle { connection, .. } in idle {
@@ -185,8 +156,8 @@ impl<C: Connection> Connections<C> {
                 drop(connection.close().await);
             }
         };
-        drop(timeout(limit, leave).await);
-        drained.map(drop).map_err(|_elapsed| Error::Timeout { operation, limit })
+        drop(timeout(self.deadline, leave).await);
+        drained
     }
 }
 

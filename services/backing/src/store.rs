@@ -16,7 +16,6 @@ use crate::{About, Error, MessageId, Promises, UserId};
 
 mod claim;
 pub mod dynamodb;
-mod gate;
 pub mod memory;
 pub mod mongodb;
 pub mod mysql;

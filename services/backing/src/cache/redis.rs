@@ -3,18 +3,17 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lab_core::event::Grade;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, FromRedisValue, RedisResult};
-use tokio::time::timeout;
 
 use super::{Cache, Settings, Value};
 use crate::address::shown;
 use crate::place::prefixed;
+use crate::seats::Seats;
 use crate::{About, Error, Promises};
 
 const OPEN: &str = "redis cache: open";
@@ -30,8 +29,7 @@ const CONNECT: Duration = Duration::from_millis(200);
 pub struct RedisCache {
     connection: ConnectionManager,
     settings: Settings,
-    waiting: AtomicUsize,
-    closed: AtomicBool,
+    seats: Seats,
     about: About,
     /// Before each key; empty where the database is this lab's alone.
     prefix: String,
@@ -56,7 +54,7 @@ impl RedisCache {
             Error::Unreachable { operation: OPEN, address: shown(address), remedy, source: std::sync::Arc::new(error) }
         })?;
         let about = ask_about_itself(&mut connection).await;
-        Ok(Self { connection, settings, waiting: AtomicUsize::new(0), closed: AtomicBool::new(false), about, prefix })
+        Ok(Self { connection, seats: Seats::new(settings.max_waiting, settings.deadline), settings, about, prefix })
     }
 
     fn key<'a>(&self, key: &'a str) -> Cow<'a, str> {
@@ -74,19 +72,11 @@ impl RedisCache {
         operation: &'static str,
         call: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, Error> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::Closed { operation });
-        }
-        let seat = Seat::take(&self.waiting, operation, self.settings.max_waiting)?;
         let limit = self.settings.deadline;
-        let answer = timeout(limit, call).await;
-        drop(seat);
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) if error.is_timeout() => Err(Error::Timeout { operation, limit }),
-            Ok(Err(error)) => Err(Error::engine(operation, error)),
-            Err(_) => Err(Error::Timeout { operation, limit }),
-        }
+        let refused = |error: redis::RedisError| {
+            if error.is_timeout() { Error::Timeout { operation, limit } } else { Error::engine(operation, error) }
+        };
+        self.seats.within(operation, async { call.await.map_err(refused) }).await
     }
 }
 
@@ -109,25 +99,6 @@ fn named(info: &str) -> About {
         (None, None) => ("a server that does not say what it is".to_owned(), Grade::Compatible),
     };
     About { server, fidelity, connections: text("maxclients").and_then(|most| most.parse().ok()) }
-}
-
-/// One waiting call; also a cancelled one gets up.
-struct Seat<'a>(&'a AtomicUsize);
-
-impl<'a> Seat<'a> {
-    fn take(waiting: &'a AtomicUsize, operation: &'static str, most: usize) -> Result<Self, Error> {
-        let seat = Self(waiting);
-        if waiting.fetch_add(1, Ordering::Relaxed) >= most {
-            return Err(Error::Overloaded { operation, waiting: most });
-        }
-        Ok(seat)
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[async_trait]
@@ -170,7 +141,7 @@ impl Cache for RedisCache {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        self.closed.store(true, Ordering::Relaxed);
+        self.seats.close();
         Ok(())
     }
 }

@@ -9,14 +9,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lab_core::event::Grade;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tokio::sync::Notify;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{interval, timeout, timeout_at};
 use uuid::Uuid;
@@ -27,6 +25,7 @@ use self::place::{Place, Trouble};
 use self::producer::Producer;
 use super::{Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::address::shown;
+use crate::seats::Seats;
 use crate::{About, Error, Promises};
 
 mod census;
@@ -62,20 +61,7 @@ pub struct KafkaQueue {
     member: Arc<Member>,
     /// Its drop ends them.
     _tasks: JoinSet<()>,
-    waiting: AtomicUsize,
-    /// Rung when a call ends.
-    changed: Notify,
-    closed: AtomicBool,
-}
-
-/// One call that is under way; also a cancelled one gets up.
-struct Seat<'a>(&'a KafkaQueue);
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
-    }
+    seats: Seats,
 }
 
 impl Drop for KafkaQueue {
@@ -125,14 +111,12 @@ impl KafkaQueue {
             address: shown(address),
             partitions: facts.partitions,
             place,
+            seats: Seats::new(settings.max_waiting, settings.deadline),
             settings,
             producer,
             consumer: Some(consumer),
             member,
             _tasks: tasks,
-            waiting: AtomicUsize::new(0),
-            changed: Notify::new(),
-            closed: AtomicBool::new(false),
         })
     }
 
@@ -152,29 +136,13 @@ impl KafkaQueue {
         Ok(tasks)
     }
 
-    fn check_open(&self, operation: &'static str) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { operation }) } else { Ok(()) }
-    }
-
     /// Runs one call: not after close, not with too many others, not beyond the deadline.
     async fn bounded<T, F>(&self, operation: &'static str, call: F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, KafkaError>>,
     {
-        let most = self.settings.max_waiting;
-        let others = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let seat = Seat(self);
-        self.check_open(operation)?;
-        if others >= most {
-            return Err(Error::Overloaded { operation, waiting: most });
-        }
-        let limit = self.settings.deadline;
-        let answer = timeout(limit, call).await;
-        drop(seat);
-        match answer {
-            Ok(answer) => answer.map_err(|error| refusal(operation, &self.address, limit, error)),
-            Err(_) => Err(Error::Timeout { operation, limit }),
-        }
+        let refused = |error| refusal(operation, &self.address, self.settings.deadline, error);
+        self.seats.within(operation, async { call.await.map_err(refused) }).await
     }
 
     /// Asks the brokers something, in a thread that may wait.
@@ -216,19 +184,6 @@ impl KafkaQueue {
             receives: message.receives,
         };
         taken.into_iter().map(delivery).collect()
-    }
-
-    /// Waits until no call is under way; the deadline bounds it.
-    async fn settled(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.waiting.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            changed.await;
-        }
     }
 
     async fn given_back(
@@ -337,7 +292,7 @@ impl Queue for KafkaQueue {
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
         let until = Instant::now() + wait;
-        self.check_open(RECEIVE)?;
+        self.seats.check_open(RECEIVE)?;
         if max == 0 {
             return Ok(Vec::new());
         }
@@ -348,7 +303,7 @@ impl Queue for KafkaQueue {
             tokio::pin!(arrived);
             // From here on nothing arrives unnoticed.
             arrived.as_mut().enable();
-            self.check_open(RECEIVE)?;
+            self.seats.check_open(RECEIVE)?;
             self.member.expire();
             let taken = self.deliveries(max);
             if !taken.is_empty() {
@@ -406,13 +361,13 @@ impl Queue for KafkaQueue {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        if self.closed.swap(true, Ordering::SeqCst) {
+        if !self.seats.close() {
             return Ok(());
         }
         self.member.arrived.notify_waiters();
         let limit = self.settings.deadline;
         let close = async {
-            self.settled().await;
+            self.seats.empty().await;
             self.member.stop();
             self.member.ended().await;
         };

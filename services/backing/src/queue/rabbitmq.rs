@@ -8,18 +8,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lapin::uri::AMQPUri;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
 use self::link::{Link, Names, Refusal};
 use super::{Delivery, Depth, Envelope, Queue, Receipt, Settings};
 use crate::address::shown;
+use crate::seats::Seats;
 use crate::{About, Error, Promises};
 
 mod greeting;
@@ -46,21 +46,8 @@ pub struct RabbitQueue {
     names: Arc<Names>,
     settings: Settings,
     link: Mutex<Option<Arc<Link>>>,
-    waiting: AtomicUsize,
-    /// Rung when a call ends and when the queue closes.
-    changed: Notify,
-    closed: AtomicBool,
+    seats: Seats,
     about: About,
-}
-
-/// One call that waits for the broker; also a cancelled one gets up.
-struct Seat<'a>(&'a RabbitQueue);
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
-    }
 }
 
 impl RabbitQueue {
@@ -76,11 +63,9 @@ impl RabbitQueue {
             uri,
             address: shown(address),
             names: Arc::new(Names { queue: name.into(), dead: format!("{name}.dead").into() }),
+            seats: Seats::new(settings.max_waiting, settings.deadline),
             settings,
             link: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            changed: Notify::new(),
-            closed: AtomicBool::new(false),
             about: greeting::named(&[]),
         };
         queue.bounded(OPEN, async |_: Arc<Link>| Ok(())).await.map_err(|error| match error {
@@ -96,14 +81,10 @@ impl RabbitQueue {
         Error::Unreachable { operation, address: self.address.clone(), remedy, source: Arc::new(source) }
     }
 
-    fn check_open(&self, operation: &'static str) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { operation }) } else { Ok(()) }
-    }
-
     /// The connection, made anew when the last one has ended.
     async fn link(&self, operation: &'static str) -> Result<Arc<Link>, Error> {
         let mut current = self.link.lock().await;
-        self.check_open(operation)?;
+        self.seats.check_open(operation)?;
         if let Some(link) = current.as_ref().filter(|link| link.is_alive()) {
             return Ok(link.clone());
         }
@@ -118,37 +99,14 @@ impl RabbitQueue {
     where
         F: Future<Output = Result<T, Refusal>>,
     {
-        let most = self.settings.max_waiting;
-        let others = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let seat = Seat(self);
-        self.check_open(operation)?;
-        if others >= most {
-            return Err(Error::Overloaded { operation, waiting: most });
-        }
-        let limit = self.settings.deadline;
         let answer = async { call(self.link(operation).await?).await.map_err(|error| Error::engine(operation, error)) };
-        let answer = timeout(limit, answer).await.unwrap_or(Err(Error::Timeout { operation, limit }));
-        drop(seat);
-        answer
+        self.seats.within(operation, answer).await
     }
 
     /// The connection when the receipt is one of its deliveries, with the number of that.
     fn ours(link: &Link, receipt: &Receipt) -> Option<u64> {
         let (id, tag) = receipt.0.split_once('.')?;
         (id.parse::<Uuid>().ok()? == link.id).then(|| tag.parse().ok())?
-    }
-
-    /// Waits until no call is under way; the deadline bounds it.
-    async fn settled(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.waiting.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            changed.await;
-        }
     }
 }
 
@@ -191,7 +149,7 @@ impl Queue for RabbitQueue {
             tokio::pin!(arrived);
             // From here on nothing arrives unnoticed.
             arrived.as_mut().enable();
-            self.check_open(RECEIVE)?;
+            self.seats.check_open(RECEIVE)?;
             if !link.is_alive() {
                 return Err(Error::engine(RECEIVE, Refusal::Ended));
             }
@@ -285,7 +243,7 @@ impl Queue for RabbitQueue {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        if self.closed.swap(true, Ordering::SeqCst) {
+        if !self.seats.close() {
             return Ok(());
         }
         let limit = self.settings.deadline;
@@ -293,7 +251,7 @@ impl Queue for RabbitQueue {
             let link = self.link.lock().await.take();
             let Some(link) = link.filter(|link| link.is_alive()) else { return Ok(()) };
             link.arrived.notify_waiters();
-            self.settled().await;
+            self.seats.empty().await;
             link.unsubscribe().await?;
             link.close().await
         };

@@ -7,12 +7,10 @@
 //! from before. A process that dies while it waits may take messages along until their visibility timeout, counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use self::desk::Desk;
@@ -48,19 +46,6 @@ pub struct SqsQueue {
     desk: Arc<Desk>,
     publishes: Gatherer<Written, ()>,
     acks: Gatherer<String, bool>,
-    waiting: AtomicUsize,
-    /// Rung when a call ends.
-    changed: Notify,
-}
-
-/// One call that waits for the service; also a cancelled one gets up.
-struct Seat<'a>(&'a SqsQueue);
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
-    }
 }
 
 impl SqsQueue {
@@ -84,42 +69,11 @@ impl SqsQueue {
             let desk = deletes.clone();
             async move { desk.service.delete(batch).await }
         });
-        Ok(Self { desk, publishes, acks, waiting: AtomicUsize::new(0), changed: Notify::new() })
-    }
-
-    /// Runs one call: not after close, not with too many others, not beyond the deadline.
-    async fn bounded<T>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let Settings { max_waiting, deadline: limit, .. } = self.desk.settings;
-        let others = self.waiting.fetch_add(1, Ordering::SeqCst);
-        let seat = Seat(self);
-        self.desk.check_open(operation)?;
-        if others >= max_waiting {
-            return Err(Error::Overloaded { operation, waiting: max_waiting });
-        }
-        let answer = timeout(limit, call).await.unwrap_or(Err(Error::Timeout { operation, limit }));
-        drop(seat);
-        answer
+        Ok(Self { desk, publishes, acks })
     }
 
     fn until(&self) -> Instant {
         Instant::now() + self.desk.settings.deadline
-    }
-
-    /// Waits until no call is under way; the deadline bounds it.
-    async fn settled(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.waiting.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            changed.await;
-        }
     }
 }
 
@@ -159,7 +113,7 @@ impl Queue for SqsQueue {
             let answers = self.publishes.hand_over(PUBLISH, written, self.until()).await?;
             answers.into_iter().collect()
         };
-        self.bounded(PUBLISH, publish).await
+        self.desk.seats.within(PUBLISH, publish).await
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
@@ -184,7 +138,7 @@ impl Queue for SqsQueue {
             }
             ended
         };
-        self.bounded(ACK, ack).await
+        self.desk.seats.within(ACK, ack).await
     }
 
     async fn extend(&self, receipt: &Receipt, by: Duration) -> Result<bool, Error> {
@@ -198,7 +152,7 @@ impl Queue for SqsQueue {
             }
             Ok(held)
         };
-        self.bounded(EXTEND, extend).await
+        self.desk.seats.within(EXTEND, extend).await
     }
 
     async fn release(&self, receipt: &Receipt) -> Result<bool, Error> {
@@ -207,11 +161,11 @@ impl Queue for SqsQueue {
             let known = self.desk.service.hide(RELEASE, &ticket.handle, 0).await?;
             Ok(self.desk.holds.end(&ticket) && known)
         };
-        self.bounded(RELEASE, release).await
+        self.desk.seats.within(RELEASE, release).await
     }
 
     async fn release_untried(&self, receipt: &Receipt) -> Result<bool, Error> {
-        self.bounded(RELEASE, self.desk.give_back_untried(receipt)).await
+        self.desk.seats.within(RELEASE, self.desk.give_back_untried(receipt)).await
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
@@ -221,11 +175,11 @@ impl Queue for SqsQueue {
                     .await?;
             Ok(Depth { visible: queue.0, in_flight: queue.1, dead: dead.0 + dead.1 })
         };
-        self.bounded(DEPTH, count).await
+        self.desk.seats.within(DEPTH, count).await
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        self.bounded(PING, async { self.desk.service.counts(PING).await.map(drop) }).await
+        self.desk.seats.within(PING, async { self.desk.service.counts(PING).await.map(drop) }).await
     }
 
     async fn close(&self) -> Result<(), Error> {
@@ -234,7 +188,7 @@ impl Queue for SqsQueue {
         }
         let limit = self.desk.settings.deadline;
         let close = async {
-            self.settled().await;
+            self.desk.seats.empty().await;
             self.publishes.close().await;
             self.acks.close().await;
             self.desk.give_spare_back().await;

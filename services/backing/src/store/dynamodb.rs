@@ -16,10 +16,10 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::claim::{self, Answer, Documents};
-use super::gate::Gate;
 use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::aws::{Limits, Place, Wanted};
 use crate::clock::micros;
+use crate::gate::Gate;
 use crate::{About, Error, MessageId, Promises, UserId};
 
 mod scan;

@@ -17,10 +17,10 @@ use mongodb::{Client, Collection, Database, IndexModel};
 use tokio::time::timeout;
 
 use super::claim::{self, Answer, Documents};
-use super::gate::Gate;
 use super::{ACCEPTED, Created, Cursor, Idempotency, Message, NewUser, Page, Settings, Store, Table, User};
 use crate::address::shown;
 use crate::clock::micros;
+use crate::gate::Gate;
 use crate::{About, Error, Promises, UserId};
 
 /// Steps of [`MongodbStore::migrate`].

@@ -3,7 +3,7 @@
 //! over, and what nobody asks for any more goes back untried.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::letter::Letter;
 use super::service::Service;
 use crate::clock::micros;
 use crate::queue::{Delivery, Receipt, Settings};
+use crate::seats::Seats;
 use crate::{Error, queue::sqs::RELEASE};
 
 /// SQS hands out so many at once.
@@ -42,7 +43,8 @@ pub(super) struct Desk {
     polls: AtomicUsize,
     /// Rung when there is something to look at: spare messages, the end of a poll, the end of everything.
     changed: Notify,
-    closed: AtomicBool,
+    /// Of all calls but receives, which are counted apart as they wait for each other.
+    pub(super) seats: Seats,
 }
 
 /// Counts something while it lives.
@@ -66,12 +68,12 @@ impl Desk {
         Self {
             service,
             holds: Holds::new(),
+            seats: Seats::new(settings.max_waiting, settings.deadline),
             settings,
             spare: Mutex::default(),
             receives: AtomicUsize::new(0),
             polls: AtomicUsize::new(0),
             changed: Notify::new(),
-            closed: AtomicBool::new(false),
         }
     }
 
@@ -83,13 +85,9 @@ impl Desk {
         self.holds.ticket(receipt, self.now())
     }
 
-    pub(super) fn check_open(&self, operation: &'static str) -> Result<(), Error> {
-        if self.closed.load(Ordering::SeqCst) { Err(Error::Closed { operation }) } else { Ok(()) }
-    }
-
     /// Ends the waits of receives. False when it was closed before.
     pub(super) fn close(&self) -> bool {
-        let first = !self.closed.swap(true, Ordering::SeqCst);
+        let first = self.seats.close();
         self.changed.notify_waiters();
         first
     }
@@ -97,7 +95,7 @@ impl Desk {
     pub(super) async fn receive(self: &Arc<Self>, max: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
         let until = Instant::now() + wait;
         let mut pause = FIRST_PAUSE;
-        self.check_open(RECEIVE)?;
+        self.seats.check_open(RECEIVE)?;
         let most = self.settings.max_waiting;
         let _receiving = Counted::new(&self.receives);
         if self.receives.load(Ordering::SeqCst) > most {
@@ -111,7 +109,7 @@ impl Desk {
             tokio::pin!(changed);
             // From here on nothing changes unnoticed.
             changed.as_mut().enable();
-            self.check_open(RECEIVE)?;
+            self.seats.check_open(RECEIVE)?;
             let spare = self.take_spare(max);
             if !spare.is_empty() {
                 return Ok(spare);
@@ -134,7 +132,7 @@ impl Desk {
                 // What another poll brought is as good, and this one is the next receive's.
                 changed.set(self.changed.notified());
                 changed.as_mut().enable();
-                self.check_open(RECEIVE)?;
+                self.seats.check_open(RECEIVE)?;
                 let spare = self.take_spare(max);
                 if !spare.is_empty() {
                     return Ok(spare);
@@ -255,7 +253,7 @@ impl Desk {
     }
 
     async fn keep_or_give_back(&self, unasked: Vec<Delivery>) {
-        if self.receives.load(Ordering::SeqCst) > 0 && self.check_open(RECEIVE).is_ok() {
+        if self.receives.load(Ordering::SeqCst) > 0 && self.seats.check_open(RECEIVE).is_ok() {
             self.spare().extend(unasked);
             return;
         }

@@ -1,5 +1,5 @@
 //! How many calls of a store may be under way at once, how long each may take, and how they end when the store is closed.
-//! For drivers that do not bound this themselves. No engine is known here.
+//! For what is scarce: connections, or a driver that bounds nothing itself. No engine is known here.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::timeout;
 
-use super::Settings;
 use crate::Error;
+use crate::store::Settings;
 
 /// See the module.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     deadline: Duration,
     most: usize,
     most_waiting: usize,
@@ -23,7 +23,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// As many calls at once as [`Settings::connections`], and [`Settings::max_waiting`] that wait for one of them to end.
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         let bounded = |number: usize| number.clamp(1, u32::MAX as usize >> 3);
         let (most, most_waiting) = (bounded(settings.connections), bounded(settings.max_waiting));
         Self {
@@ -40,7 +40,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Error::Overloaded`] and [`Error::Closed`] before the call has begun, [`Error::Timeout`], and what the call returns.
-    pub(super) async fn within<T>(
+    pub(crate) async fn within<T>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T, Error>>,
@@ -54,7 +54,10 @@ impl Gate {
     }
 
     /// Waits for a slot, when there is room to wait.
-    async fn slot(&self, operation: &'static str) -> Result<SemaphorePermit<'_>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] and [`Error::Closed`].
+    pub(crate) async fn slot(&self, operation: &'static str) -> Result<SemaphorePermit<'_>, Error> {
         let closed = || Error::Closed { operation };
         if self.closing.load(Ordering::Acquire) {
             return Err(closed());
@@ -73,7 +76,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Error::Timeout`] when some have not; they end by their own deadline.
-    pub(super) async fn close(&self, operation: &'static str) -> Result<(), Error> {
+    pub(crate) async fn close(&self, operation: &'static str) -> Result<(), Error> {
         self.closing.store(true, Ordering::Release);
         let limit = self.deadline;
         let all = u32::try_from(self.most).unwrap_or(u32::MAX);
