@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lab_core::control::Endpoint;
-use lab_core::event::{Kind, ReplicaUsage};
+use lab_core::event::ReplicaUsage;
 use lab_core::fault::{FaultTarget, Injury};
 use lab_core::spec::{EnvironmentKind, Spec};
 use tokio::sync::{Mutex, watch};
@@ -29,9 +29,9 @@ use self::engine::{Engine, Marks};
 use self::monitoring::{Monitoring, Scraped, Starter};
 use self::runner::{Containers, DATA, MOUNT, PORT};
 use self::servers::Servers;
-use crate::backing::{self, Addresses, Prober, Ready};
+use crate::backing::{self, Addresses, Ready};
 use crate::hold::{DEFAULT_LOAD_FILE, Files, Ground, Hold, TOKEN_FILE};
-use crate::home::{Home, check_name};
+use crate::home::check_name;
 use crate::local::LocalConfig;
 use crate::replicas::{Limits, Places, Replicas, Runner, Template, announce};
 use crate::system::{blocking, to_its_end};
@@ -92,15 +92,7 @@ impl DockerEnvironment {
         check_name(&lab.lab_name)?;
         let stop = CancellationToken::new();
         let limits = Limits { ready: lab.limits.ready, drain: lab.limits.drain };
-        let ground = Ground {
-            exe: lab.exe.clone(),
-            lab_name: lab.lab_name.clone(),
-            run_id: lab.run_id.clone(),
-            run_dir: lab.run_dir.clone(),
-            home: Home::new(&lab.home),
-            default_load: lab.default_load.clone(),
-            reader: rustix::process::getuid().is_root().then_some(NOBODY),
-        };
+        let ground = lab.ground(rustix::process::getuid().is_root().then_some(NOBODY));
         let replicas = Replicas::new(SRC, lab.events.clone(), limits, stop.clone());
         let (addresses, _) = watch::channel(Addresses::default());
         let (beside, _) = watch::channel(Vec::new());
@@ -208,12 +200,7 @@ impl Inner {
             }
             Err(error) => {
                 self.replicas.end().await;
-                let left = blocking(move || hold.let_go()).await;
-                if let Ok((removal, _)) = left.as_ref()
-                    && !removal.left.is_empty()
-                {
-                    tracing::warn!(left = removal.left.join(", "), "not all of a lab that did not come up is gone");
-                }
+                hold.abandon().await;
                 Err(error)
             }
         }
@@ -266,14 +253,7 @@ impl Inner {
             owner: self.ground.reader.map(|uid| (uid, uid)),
             own: hold.lab().path().join("own"),
         };
-        let prober = Prober {
-            exe: self.ground.exe.clone(),
-            owner: hold.owner.clone(),
-            lab: hold.lab().name().to_owned(),
-            run: self.ground.run_id.clone(),
-        };
-        let (ledger, events) = (Arc::clone(&hold.ledger), self.config.lab.events.clone());
-        Ready { prober, ledger, places, events, src: SRC }
+        Ready::new(&self.ground, hold, places, (&self.config.lab.events, SRC))
     }
 
     /// Who services run as: this user, but never root.
@@ -301,20 +281,12 @@ impl Inner {
         if let Some(Up { hold, .. }) = slot.as_ref() {
             self.ready(hold, &Files::of(hold.lab())).leave().await;
         }
-        let (up, inner) = (slot.take(), Arc::clone(&self));
+        let up = slot.take();
         self.beside.send_replace(Vec::new());
         let hold = up.map(|Up { hold, servers, monitoring }| {
             drop((servers, monitoring));
             hold
         });
-        let removal = blocking(move || match hold {
-            Some(hold) => hold.let_go(),
-            None => inner.ground.remove_leftovers(),
-        });
-        let (removal, remark) = removal.await?;
-        if let Some(text) = remark {
-            announce(&self.config.lab.events, SRC, Kind::Warning { text }).await;
-        }
-        Ok(removal)
+        self.ground.let_go(hold, &self.config.lab.events, SRC).await
     }
 }

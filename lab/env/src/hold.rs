@@ -1,4 +1,4 @@
-//! Having a lab up: its lock, its ledger, its reaper, its files; and giving all of that back. Blocking code, run off the runtime.
+//! Having a lab up: its lock, its ledger, its reaper, its files; and giving all of that back. What blocks is run off the runtime.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -6,15 +6,17 @@ use std::os::unix::fs::{OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lab_core::event::Kind;
 use secrecy::SecretString;
 
 use crate::home::{Home, LabDir, make_private, random_hex};
 use crate::lease::{Lease, Role};
 use crate::ledger::{Ledger, Thing};
 use crate::reaper::Reaper;
+use crate::replicas::announce;
 use crate::sweep::{Patience, sweep};
-use crate::system::Doing as _;
-use crate::{EnvError, Removal};
+use crate::system::{Doing as _, blocking};
+use crate::{EnvError, EventSink, Removal};
 
 /// Length of a token, bytes.
 const TOKEN: usize = 32;
@@ -94,7 +96,7 @@ impl Ground {
     ///
     /// # Errors
     /// The lab's directory cannot be used.
-    pub(crate) fn remove_leftovers(&self) -> Result<(Removal, Option<String>), EnvError> {
+    fn remove_leftovers(&self) -> Result<(Removal, Option<String>), EnvError> {
         let (lab, owner) = (self.lab()?, self.home.owner()?);
         let Some(lease) = Lease::try_take(&lab, "", Role::Clean)? else {
             // What another holder has is not ours to remove.
@@ -103,6 +105,23 @@ impl Ground {
         let removal = sweep(&lab, &owner, &Ledger::open(&lab.ledger())?, Patience::default());
         drop(lease);
         Ok((removal, None))
+    }
+
+    /// Gives up what is held, or what an earlier holder left, and warns of what is worth it.
+    ///
+    /// # Errors
+    /// The lab's directory cannot be used.
+    pub(crate) async fn let_go(&self, hold: Option<Hold>, events: &EventSink, src: &str) -> Result<Removal, EnvError> {
+        let ground = self.clone();
+        let removal = blocking(move || match hold {
+            Some(hold) => hold.let_go(),
+            None => ground.remove_leftovers(),
+        });
+        let (removal, remark) = removal.await?;
+        if let Some(text) = remark {
+            announce(events, src, Kind::Warning { text }).await;
+        }
+        Ok(removal)
     }
 
     /// Data, token and default load, each with its intent first.
@@ -158,11 +177,21 @@ impl Hold {
         self.lease.lab()
     }
 
+    /// Gives up a lab that did not come up; who asked for it hears of the cause.
+    pub(crate) async fn abandon(self) {
+        let left = blocking(move || self.let_go()).await;
+        if let Ok((removal, _)) = left.as_ref()
+            && !removal.left.is_empty()
+        {
+            tracing::warn!(left = removal.left.join(", "), "not all of a lab that did not come up is gone");
+        }
+    }
+
     /// Removes everything and gives the name back; the remark is worth a warning.
     ///
     /// # Errors
     /// None at present: what is left is named.
-    pub(crate) fn let_go(self) -> Result<(Removal, Option<String>), EnvError> {
+    fn let_go(self) -> Result<(Removal, Option<String>), EnvError> {
         let Self { owner, ledger, reaper, lease, .. } = self;
         let removal = sweep(lease.lab(), &owner, &ledger, Patience::default());
         let remark = reaper.dismiss().err().map(|error| error.to_string());

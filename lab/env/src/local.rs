@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lab_core::control::Endpoint;
-use lab_core::event::{Kind, ReplicaUsage};
+use lab_core::event::ReplicaUsage;
 use lab_core::fault::{FaultTarget, Injury};
 use lab_core::spec::{EnvironmentKind, Spec};
 use tokio::sync::{Mutex, watch};
@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::limit::Limiter;
 use self::process::{Processes, Shared};
-use crate::backing::{self, Addresses, Endpoints, Prober, Ready};
+use crate::backing::{self, Addresses, Endpoints, Ready};
 use crate::hold::{Files, Ground, Hold};
 use crate::home::{Home, check_name};
 use crate::replicas::{Limits, Places, Replicas, Runner, Template, announce};
@@ -51,6 +51,21 @@ pub struct LocalConfig {
     pub limits: LocalLimits,
     /// Backing servers that are there already.
     pub endpoints: Endpoints,
+}
+
+impl LocalConfig {
+    /// What its lab is held with; `reader` reads the lab's files when that is not this user.
+    pub(crate) fn ground(&self, reader: Option<u32>) -> Ground {
+        Ground {
+            exe: self.exe.clone(),
+            lab_name: self.lab_name.clone(),
+            run_id: self.run_id.clone(),
+            run_dir: self.run_dir.clone(),
+            home: Home::new(&self.home),
+            default_load: self.default_load.clone(),
+            reader,
+        }
+    }
 }
 
 /// Deadlines of a local environment.
@@ -94,15 +109,7 @@ impl LocalEnvironment {
         check_name(&config.lab_name)?;
         let stop = CancellationToken::new();
         let limits = Limits { ready: config.limits.ready, drain: config.limits.drain };
-        let ground = Ground {
-            exe: config.exe.clone(),
-            lab_name: config.lab_name.clone(),
-            run_id: config.run_id.clone(),
-            run_dir: config.run_dir.clone(),
-            home: Home::new(&config.home),
-            default_load: config.default_load.clone(),
-            reader: None,
-        };
+        let ground = config.ground(None);
         let replicas = Replicas::new(SRC, config.events.clone(), limits, stop.clone());
         let (addresses, _) = watch::channel(Addresses::default());
         let inner = Inner { config, ground, hold: Mutex::new(None), replicas, addresses };
@@ -193,12 +200,7 @@ impl Inner {
         let addresses = match backing::local(&self.ready(&hold), &spec, &self.config.endpoints).await {
             Ok(addresses) => addresses,
             Err(error) => {
-                let left = blocking(move || hold.let_go()).await;
-                if let Ok((removal, _)) = left.as_ref()
-                    && !removal.left.is_empty()
-                {
-                    tracing::warn!(left = removal.left.join(", "), "not all of a lab that did not come up is gone");
-                }
+                hold.abandon().await;
                 return Err(error);
             }
         };
@@ -216,14 +218,7 @@ impl Inner {
         let folder = hold.lab().path().join("backing");
         let places =
             backing::Places { files: folder.clone(), seen: folder, owner: None, own: hold.lab().path().join("own") };
-        let prober = Prober {
-            exe: self.config.exe.clone(),
-            owner: hold.owner.clone(),
-            lab: hold.lab().name().to_owned(),
-            run: self.config.run_id.clone(),
-        };
-        let (ledger, events) = (Arc::clone(&hold.ledger), self.config.events.clone());
-        Ready { prober, ledger, places, events, src: SRC }
+        Ready::new(&self.ground, hold, places, (&self.config.events, SRC))
     }
 
     fn shared(&self, hold: &Hold) -> Shared {
@@ -251,15 +246,7 @@ impl Inner {
         if let Some(hold) = slot.as_ref() {
             self.ready(hold).leave().await;
         }
-        let (hold, inner) = (slot.take(), Arc::clone(&self));
-        let removal = blocking(move || match hold {
-            Some(hold) => hold.let_go(),
-            None => inner.ground.remove_leftovers(),
-        });
-        let (removal, remark) = removal.await?;
-        if let Some(text) = remark {
-            announce(&self.config.events, SRC, Kind::Warning { text }).await;
-        }
-        Ok(removal)
+        let hold = slot.take();
+        self.ground.let_go(hold, &self.config.events, SRC).await
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lab_core::event::Kind;
 use lab_core::fault::{FaultTarget, Injury};
-use lab_core::spec::{Phase, Role};
+use lab_core::spec::Phase;
 use lab_core::unit::{RunTime, Span};
 use lab_env::{Environment, EventSink};
 use tokio::sync::watch;
@@ -156,7 +156,7 @@ impl Faults {
 /// What the journal files it under: a server under its own name.
 fn workload(target: FaultTarget, hit: &str) -> String {
     match target {
-        FaultTarget::Role(Role::Store | Role::Queue | Role::Cache) => hit.to_owned(),
+        FaultTarget::Role(_) => hit.to_owned(),
         FaultTarget::Workload(name) => name.to_owned(),
     }
 }

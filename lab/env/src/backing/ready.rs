@@ -11,6 +11,7 @@ use lab_core::event::{BackingSeen, Grade, ImageSeen, Kind};
 use lab_core::spec::{CacheEngine, CreateMode, QueueEngine, Role, Server, Spec, StoreEngine};
 
 use super::{Endpoints, Owner, Probed, Prober, Share, Spot, crowded, write_secret};
+use crate::hold::{Ground, Hold};
 use crate::home::{make_private, random_hex};
 use crate::ledger::{Ledger, Thing};
 use crate::replicas::announce;
@@ -67,6 +68,17 @@ pub(crate) struct Found {
 }
 
 impl Ready {
+    /// Of a lab that is held; it announces to `events` as `src`.
+    pub(crate) fn new(ground: &Ground, hold: &Hold, places: Places, (events, src): (&EventSink, &'static str)) -> Self {
+        let prober = Prober {
+            exe: ground.exe.clone(),
+            owner: hold.owner.clone(),
+            lab: hold.lab().name().to_owned(),
+            run: ground.run_id.clone(),
+        };
+        Self { prober, ledger: Arc::clone(&hold.ledger), places, events: events.clone(), src }
+    }
+
     /// Makes the folders. Intent first.
     ///
     /// # Errors
