@@ -103,10 +103,6 @@ fn scatter(only: &VariantJudged) -> Option<String> {
     (only.planned == 1).then(|| "This is one trial, so nothing is known of the scatter from run to run.".to_owned())
 }
 
-fn label(model: &Model, variant: u32) -> &str {
-    model.run.as_ref().and_then(|r| r.variants.get(variant as usize)).map_or("?", |v| v.label.as_str())
-}
-
 /// The largest rate at which each variant keeps its limits.
 fn capacities(model: &Model, footnotes: &mut Footnotes) -> Option<String> {
     let curves = curve::curves(model);
@@ -116,7 +112,7 @@ fn capacities(model: &Model, footnotes: &mut Footnotes) -> Option<String> {
         if !several {
             return Some(capacity);
         }
-        Some(format!("{capacity} with {}{}", label(model, c.variant), c.marks(footnotes)))
+        Some(format!("{capacity} with {}{}", model.label(c.variant), c.marks(footnotes)))
     });
     let each: Vec<String> = each.collect();
     (!each.is_empty()).then(|| format!("The largest rate at which the limits hold is {}.", each.join("; ")))
@@ -125,7 +121,7 @@ fn capacities(model: &Model, footnotes: &mut Footnotes) -> Option<String> {
 /// Every quantity of every variant against the first.
 fn across(model: &Model, footnotes: &mut Footnotes) -> Vec<String> {
     let comparisons = compare::comparisons(model);
-    let label = |variant: u32| label(model, variant);
+    let label = |variant: u32| model.label(variant);
     let base = label(0);
     let mut sentences = Vec::new();
     for quantity in Quantity::ALL {

@@ -199,6 +199,12 @@ impl Model {
         self.run.as_ref()?.variants.get(trial.info?.variant as usize)
     }
 
+    /// What a variant is called; its number where the journal does not name it.
+    pub fn label(&self, variant: u32) -> String {
+        let info = self.run.as_ref().and_then(|run| run.variants.get(variant as usize));
+        info.map_or_else(|| format!("variant {}", u64::from(variant) + 1), |info| info.label.clone())
+    }
+
     /// The spec of a trial: its variant's, or the run's.
     pub fn spec(&self, trial: &Trial) -> Option<&Spec> {
         self.variant(trial).map(|v| &v.spec).or_else(|| self.run.as_ref().map(|run| &run.spec))

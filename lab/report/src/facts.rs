@@ -184,14 +184,9 @@ fn incomplete(model: &Model) -> String {
     )
 }
 
-pub(crate) fn label(model: &Model, variant: u32) -> String {
-    let info = model.run.as_ref().and_then(|r| r.variants.get(variant as usize));
-    info.map_or_else(|| format!("variant {}", u64::from(variant) + 1), |v| v.label.clone())
-}
-
 fn expectations(model: &Model) -> Vec<Expectation> {
     let rows = judge::variants(model).into_iter().flat_map(|v| {
-        let variant = label(model, v.variant);
+        let variant = model.label(v.variant);
         v.expectations.into_iter().map(move |j| Expectation {
             variant: variant.clone(),
             text: j.expectation.to_string(),

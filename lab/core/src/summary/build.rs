@@ -67,11 +67,6 @@ impl Summary {
     }
 }
 
-fn label(model: &Model, variant: u32) -> String {
-    let info = model.run.as_ref().and_then(|run| run.variants.get(variant as usize));
-    info.map_or_else(|| format!("variant {}", u64::from(variant) + 1), |info| info.label.clone())
-}
-
 fn variants(model: &Model) -> Vec<VariantSummary> {
     let numbers = compare::numbers(model);
     let judged = judge::variants(model);
@@ -82,7 +77,7 @@ fn variants(model: &Model) -> Vec<VariantSummary> {
         let info = model.run.as_ref().and_then(|run| run.variants.get(numbers.variant as usize));
         let curve = curves.iter().find(|curve| curve.variant == numbers.variant);
         VariantSummary {
-            label: label(model, numbers.variant),
+            label: model.label(numbers.variant),
             cell: info.map(|info| info.cell.clone()).unwrap_or_default(),
             expectations: judged.expectations.iter().map(expectation).collect(),
             values: values.collect::<BTreeMap<_, _>>(),
@@ -178,8 +173,8 @@ fn expectation(judged: &Judged) -> ExpectationSummary {
 
 fn comparison(model: &Model, c: &Comparison) -> ComparisonSummary {
     ComparisonSummary {
-        variant: label(model, c.variant),
-        against: label(model, 0),
+        variant: model.label(c.variant),
+        against: model.label(0),
         quantity: c.quantity,
         said: c.said.clone(),
         ratio: c.ratio.ratio,
@@ -197,7 +192,7 @@ fn trial(model: &Model, trial: &Trial) -> Option<TrialSummary> {
     let checks = validity::checks(model, trial);
     Some(TrialSummary {
         trial: info.trial,
-        variant: label(model, info.variant),
+        variant: model.label(info.variant),
         block: info.block,
         seed: info.seed,
         outcome: trial.ended.as_ref().map(|end| end.outcome),
@@ -285,7 +280,7 @@ fn fidelity(model: &Model) -> Vec<FidelitySummary> {
     let all = model.run.as_ref().map_or(0, |run| run.variants.len());
     let labels = |variants: &[u32]| {
         let some = variants.len() < all;
-        variants.iter().filter(|_| some).map(|v| label(model, *v)).collect()
+        variants.iter().filter(|_| some).map(|v| model.label(*v)).collect()
     };
     let stated = model.fidelity.iter().map(|f| FidelitySummary {
         subject: visible(&f.subject),

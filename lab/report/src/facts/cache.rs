@@ -30,7 +30,7 @@ impl Effect {
         let counted = effect.counted.as_ref();
         let share = |share: Option<f64>| share.map_or_else(unknown, |s| labelled(words::share(s), grade));
         Self {
-            variant: super::label(model, effect.variant),
+            variant: model.label(effect.variant),
             engine: effect.engine.clone(),
             hit_ratio: share(counted.and_then(|c| c.hit_ratio())),
             lookups: counted.map_or_else(unknown, |c| words::count((c.hits + c.misses).max(0.0) as u64)),

@@ -8,7 +8,7 @@ use lab_core::model::Model;
 use lab_core::parity::{Footnotes, Parity, superscript};
 use lab_core::words;
 
-use super::{environment, label};
+use super::environment;
 
 #[derive(Serialize)]
 pub(crate) struct Facts {
@@ -61,7 +61,7 @@ impl Facts {
             rows: table.rows.iter().map(|row| (row.aspect.name(), row.differs, row.cells.clone())).collect(),
         });
         Self {
-            labels: (0..variants.len()).map(|v| label(model, v as u32)).collect(),
+            labels: (0..variants.len()).map(|v| model.label(v as u32)).collect(),
             parity: roles.collect(),
             variants,
             rows,
@@ -81,7 +81,7 @@ fn variants(model: &Model, notes: usize, footnotes: &mut Vec<(String, String)>) 
         }
         let at = known.iter().position(|k| *k == stand_ins);
         Variant {
-            label: label(model, numbers.variant),
+            label: model.label(numbers.variant),
             mark: at.map_or_else(String::new, |at| superscript(notes + at + 1)),
             trials: numbers.trials.len(),
             left_out: numbers.left_out,
@@ -93,8 +93,8 @@ fn variants(model: &Model, notes: usize, footnotes: &mut Vec<(String, String)>) 
 
 fn rows(model: &Model, footnotes: &mut Footnotes) -> Vec<Row> {
     let rows = compare::comparisons(model).into_iter().map(|c| Row {
-        variant: label(model, c.variant),
-        against: label(model, 0),
+        variant: model.label(c.variant),
+        against: model.label(0),
         quantity: c.quantity.name(),
         word: c.said.text(footnotes),
         ratio: c.ratio_text(),

@@ -9,8 +9,6 @@ use lab_core::model::Model;
 use lab_core::parity::Footnotes;
 use lab_core::words;
 
-use super::label;
-
 /// Name of the picture.
 pub(crate) const PICTURE: &str = "throughput-latency.svg";
 
@@ -51,7 +49,7 @@ impl Facts {
         let capacities = curves.iter().filter_map(|curve| {
             let capacity = curve.capacity.as_ref()?;
             Some(CapacityFacts {
-                variant: label(model, curve.variant),
+                variant: model.label(curve.variant),
                 mark: curve.marks(footnotes),
                 limits: limits(curve),
                 text: labelled(capacity.text(), curve.grade),
@@ -69,7 +67,7 @@ impl Facts {
 impl PointFacts {
     fn of(model: &Model, curve: &Curve, point: &Point) -> Self {
         Self {
-            variant: label(model, curve.variant),
+            variant: model.label(curve.variant),
             phase: point.phase.clone(),
             offered: words::rate(point.offered),
             completed: point.completed.map_or_else(|| "–".to_owned(), words::rate),

@@ -85,7 +85,7 @@ fn backing(model: &Model) -> Vec<Backing> {
 fn fidelity(model: &Model) -> Vec<(String, &'static str, String, String)> {
     let all = model.run.as_ref().map_or(0, |r| r.variants.len());
     let rows = model.fidelity.iter().map(|f| {
-        let labels: Vec<String> = f.variants.iter().map(|v| super::label(model, *v)).collect();
+        let labels: Vec<String> = f.variants.iter().map(|v| model.label(*v)).collect();
         let of = if f.variants.is_empty() || f.variants.len() >= all {
             "all variants".to_owned()
         } else {

@@ -42,7 +42,7 @@ pub(crate) fn what_would_change(model: &Model) -> Vec<(String, String, String)> 
     let judged = judge::variants(model);
     let several = judged.len() > 1;
     let lines = judged.iter().flat_map(|v| {
-        let of = if several { format!(" with {}", super::label(model, v.variant)) } else { String::new() };
+        let of = if several { format!(" with {}", model.label(v.variant)) } else { String::new() };
         v.expectations.iter().filter_map(move |j| change(j).map(|text| (j.expectation.to_string(), of.clone(), text)))
     });
     lines.collect()

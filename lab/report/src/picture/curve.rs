@@ -159,7 +159,7 @@ fn line(svg: &mut Svg, model: &Model, scale: &Scale, curve: &Curve, number: usiz
         let solid = point.solid() && point.p99.value.is_some();
         svg.path(if solid { filled } else { HOLLOW[number % HOLLOW.len()] }, &mark(number, *place));
     }
-    let name = super::super::facts::label(model, curve.variant);
+    let name = model.label(curve.variant);
     let (_, (_, y)) = places.last()?;
     Some(Label { y: *y, class, text: format!("{shape} {}", shortened(&name, 18)) })
 }
