@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 use backing::queue::{Envelope, Settings};
 use backing::{MessageId, Queue};
 use engine::{Engine, Kind};
+use faults::alone;
 use places::{kafka_at, opened_soon, rabbitmq_at, sqs_at};
 use tokio::task::JoinSet;
 
 #[path = "support/engine.rs"]
 mod engine;
+#[path = "support/queue_faults.rs"]
+mod faults;
 #[path = "support/queue_places.rs"]
 mod places;
 
@@ -224,8 +227,7 @@ async fn conserved(kind: &'static Kind, address: fn(&Engine) -> String, messages
         max_receives: 1_000,
         ..Settings::default()
     };
-    let start = || async { tokio::task::spawn_blocking(|| engine::alone(kind)).await.unwrap() };
-    let Some(server) = start().await else { return };
+    let Some(server) = alone(kind).await else { return };
     let at = address(&server);
 
     let queue = opened_soon(&at, "quiet", settings(120, 30)).await;

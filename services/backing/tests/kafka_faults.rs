@@ -10,32 +10,16 @@ use std::time::{Duration, Instant};
 use backing::queue::{self, Depth, Envelope, Settings};
 use backing::{Error, MessageId, Queue};
 use engine::{Engine, PASSWORD};
+use faults::{GRACE, alone, blocking, consume_all, envelopes, until_it_answers};
 use futures_util::future::join_all;
 use places::{LONG, kafka_at, opened_soon, patient};
 
 #[path = "support/engine.rs"]
 mod engine;
+#[path = "support/queue_faults.rs"]
+mod faults;
 #[path = "support/queue_places.rs"]
 mod places;
-
-/// How much later than its deadline a call may be on a busy machine.
-const GRACE: Duration = Duration::from_secs(2);
-
-async fn alone() -> Option<Engine> {
-    tokio::task::spawn_blocking(|| engine::alone(&engine::KAFKA)).await.unwrap()
-}
-
-async fn blocking(server: Engine, work: fn(&Engine)) -> Engine {
-    let work = move || {
-        work(&server);
-        server
-    };
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-fn envelopes(count: usize) -> Vec<Envelope> {
-    (0..count).map(|number| Envelope { id: MessageId::fresh(), body: number.to_string().into() }).collect()
-}
 
 fn ids(envelopes: &[Envelope]) -> HashSet<MessageId> {
     envelopes.iter().map(|envelope| envelope.id).collect()
@@ -49,14 +33,6 @@ async fn publish_soon(queue: &Arc<dyn Queue>, batch: Vec<Envelope>) {
     }
 }
 
-async fn until_it_answers(queue: &Arc<dyn Queue>) {
-    let until = Instant::now() + LONG * 2;
-    while let Err(error) = queue.ping().await {
-        assert!(Instant::now() < until, "{error:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 async fn counts(queue: &Arc<dyn Queue>, wanted: Depth) {
     let until = Instant::now() + LONG;
     loop {
@@ -67,21 +43,6 @@ async fn counts(queue: &Arc<dyn Queue>, wanted: Depth) {
         assert!(Instant::now() < until, "{depth:?}, not {wanted:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Receives and acknowledges until these messages came, each at least once. Says how many came.
-async fn consume_all(queue: &Arc<dyn Queue>, mut wanted: HashSet<MessageId>) -> usize {
-    let (until, mut received) = (Instant::now() + LONG * 2, 0);
-    while !wanted.is_empty() {
-        assert!(Instant::now() < until, "{} lost", wanted.len());
-        let taken = queue.receive(50, Duration::from_millis(200)).await.unwrap();
-        received += taken.len();
-        for delivery in &taken {
-            wanted.remove(&delivery.id);
-        }
-        queue.ack(taken.into_iter().map(|delivery| delivery.receipt).collect()).await.unwrap();
-    }
-    received
 }
 
 #[tokio::test]
@@ -102,7 +63,7 @@ async fn a_broker_that_is_away_is_named_and_no_password_is_taken() {
 /// Publishers and a consumer go on while the broker is killed and restarted, twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kills_of_the_broker() {
-    let Some(mut server) = alone().await else { return };
+    let Some(mut server) = alone(&engine::KAFKA).await else { return };
     drop(opened_soon(&kafka_at(&server), "messages", patient()).await);
     let settings = Settings { max_receives: 100, deadline: Duration::from_secs(5), ..Settings::default() };
     let queue = opened_soon(&kafka_at(&server), "messages", settings).await;
@@ -178,7 +139,7 @@ async fn what_was_acknowledged_survives_kills_of_the_broker() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::KAFKA).await else { return };
     let address = kafka_at(&server);
     drop(opened_soon(&address, "messages", patient()).await);
     let limit = Duration::from_millis(500);
@@ -215,7 +176,7 @@ async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consumers_that_come_and_go_share_the_work_and_repeat_nothing() {
     const MESSAGES: usize = 3000;
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::KAFKA).await else { return };
     let address = kafka_at(&server);
     let producer = opened_soon(&address, "messages", patient()).await;
     let seen = Arc::new(std::sync::Mutex::new(HashSet::new()));
@@ -254,7 +215,7 @@ async fn consumers_that_come_and_go_share_the_work_and_repeat_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_consumer_left_or_does_not_ask_for_goes_to_others() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::KAFKA).await else { return };
     let address = kafka_at(&server);
     let idle = opened_soon(&address, "messages", patient()).await;
     let sent = envelopes(40);
@@ -286,7 +247,7 @@ async fn what_a_consumer_left_or_does_not_ask_for_goes_to_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_ends_its_consumers_is_dead_after_exactly_its_receives() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::KAFKA).await else { return };
     let address = kafka_at(&server);
     let settings = Settings { max_receives: 3, ..patient() };
     let queue = opened_soon(&address, "messages", settings.clone()).await;
@@ -306,7 +267,7 @@ async fn a_message_that_ends_its_consumers_is_dead_after_exactly_its_receives() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_that_open_at_once_make_one_queue() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::KAFKA).await else { return };
     let address = format!("{}/?partitions=3", kafka_at(&server));
     drop(opened_soon(&kafka_at(&server), "warm-up", patient()).await);
     let queues = join_all((0..6).map(|_| queue::open(&address, "messages", patient()))).await;

@@ -3,34 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backing::queue::{self, Depth, Envelope, Settings};
-use backing::{Error, MessageId, Queue};
+use backing::Error;
+use backing::queue::{self, Depth, Settings};
 use engine::{Engine, PASSWORD};
+use faults::{GRACE, alone, blocking, consume_all, envelopes, until_it_answers};
 use futures_util::future::join_all;
 use places::{LONG, opened_soon, patient, rabbitmq_at};
 
 #[path = "support/engine.rs"]
 mod engine;
+#[path = "support/queue_faults.rs"]
+mod faults;
 #[path = "support/queue_places.rs"]
 mod places;
-
-/// How much later than its deadline a call may be on a busy machine.
-const GRACE: Duration = Duration::from_secs(2);
-
-async fn alone() -> Option<Engine> {
-    tokio::task::spawn_blocking(|| engine::alone(&engine::RABBITMQ)).await.unwrap()
-}
-
-async fn blocking(server: Engine, work: fn(&Engine)) -> Engine {
-    let work = move || {
-        work(&server);
-        server
-    };
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
 
 /// Everything that an error may be printed as.
 fn printed(error: &Error) -> String {
@@ -43,38 +30,11 @@ fn printed(error: &Error) -> String {
     text
 }
 
-fn envelopes(count: usize) -> Vec<Envelope> {
-    (0..count).map(|number| Envelope { id: MessageId::fresh(), body: number.to_string().into() }).collect()
-}
-
-async fn until_it_answers(queue: &Arc<dyn Queue>) {
-    let until = Instant::now() + LONG * 2;
-    while let Err(error) = queue.ping().await {
-        assert!(Instant::now() < until, "{error:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Receives and acknowledges until these messages came, each at least once.
-async fn consume_all(queue: &Arc<dyn Queue>, mut wanted: HashSet<MessageId>) -> usize {
-    let (until, mut received) = (Instant::now() + LONG * 2, 0);
-    while !wanted.is_empty() {
-        assert!(Instant::now() < until, "{} lost", wanted.len());
-        let taken = queue.receive(50, Duration::from_millis(200)).await.unwrap();
-        received += taken.len();
-        for delivery in &taken {
-            wanted.remove(&delivery.id);
-        }
-        queue.ack(taken.into_iter().map(|delivery| delivery.receipt).collect()).await.unwrap();
-    }
-    received
-}
-
 #[tokio::test]
 async fn a_broker_that_is_away_or_refuses_is_named_without_its_password() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut addresses = vec![format!("amqp://lab:{PASSWORD}@{free}/%2f")];
-    let server = alone().await;
+    let server = alone(&engine::RABBITMQ).await;
     if let Some(server) = &server {
         drop(opened_soon(&rabbitmq_at(server), "warm-up", patient()).await);
         addresses.push(format!("amqp://lab:{PASSWORD}-wrong@{}/%2f", server.address()));
@@ -96,7 +56,7 @@ async fn a_broker_that_is_away_or_refuses_is_named_without_its_password() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_confirmed_survives_kills_of_the_broker() {
-    let Some(mut server) = alone().await else { return };
+    let Some(mut server) = alone(&engine::RABBITMQ).await else { return };
     let settings = Settings { max_receives: 100, ..patient() };
     let queue = opened_soon(&rabbitmq_at(&server), "messages", settings).await;
     // RabbitMQ 3.10 forgets a quorum queue when it is killed too soon after it said that it made it, and shows nowhere when that is over.
@@ -149,7 +109,7 @@ async fn what_was_confirmed_survives_kills_of_the_broker() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::RABBITMQ).await else { return };
     let address = rabbitmq_at(&server);
     drop(opened_soon(&address, "messages", patient()).await);
     let limit = Duration::from_millis(500);
@@ -180,7 +140,7 @@ async fn a_frozen_broker_costs_one_deadline_and_too_many_callers_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_idle_process_was_pushed_goes_to_one_that_asks_and_is_not_counted() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::RABBITMQ).await else { return };
     let address = rabbitmq_at(&server);
     let idle = opened_soon(&address, "messages", patient()).await;
     let asks = opened_soon(&address, "messages", patient()).await;
@@ -210,7 +170,7 @@ async fn what_an_idle_process_was_pushed_goes_to_one_that_asks_and_is_not_counte
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_ends_its_consumers_is_dead_after_exactly_its_receives() {
-    let Some(server) = alone().await else { return };
+    let Some(server) = alone(&engine::RABBITMQ).await else { return };
     let address = rabbitmq_at(&server);
     let settings = Settings { max_receives: 3, ..patient() };
     let queue = opened_soon(&address, "messages", settings.clone()).await;

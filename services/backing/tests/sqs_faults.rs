@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use backing::queue::{self, Depth, Envelope, Settings};
 use backing::{Error, MessageId, Queue};
-use engine::{Engine, Kind};
+use engine::Engine;
+use faults::{GRACE, alone, blocking, envelopes, until_it_answers};
 use futures_util::future::join_all;
 use places::{LONG, fresh_prefix, opened_soon, patient, shared, sqs_at};
 
@@ -18,38 +19,13 @@ use places::{LONG, fresh_prefix, opened_soon, patient, shared, sqs_at};
 mod children;
 #[path = "support/engine.rs"]
 mod engine;
+#[path = "support/queue_faults.rs"]
+mod faults;
 #[path = "support/queue_places.rs"]
 mod places;
 
-/// How much later than its deadline a call may be on a busy machine.
-const GRACE: Duration = Duration::from_secs(2);
-
-async fn alone(kind: &'static Kind) -> Option<Engine> {
-    tokio::task::spawn_blocking(|| engine::alone(kind)).await.unwrap()
-}
-
-async fn blocking(server: Engine, work: fn(&Engine)) -> Engine {
-    let work = move || {
-        work(&server);
-        server
-    };
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-fn envelopes(count: usize) -> Vec<Envelope> {
-    (0..count).map(|number| Envelope { id: MessageId::fresh(), body: number.to_string().into() }).collect()
-}
-
 fn ids(envelopes: &[Envelope]) -> Vec<MessageId> {
     envelopes.iter().map(|envelope| envelope.id).collect()
-}
-
-async fn until_it_answers(queue: &Arc<dyn Queue>) {
-    let until = Instant::now() + LONG * 2;
-    while let Err(error) = queue.ping().await {
-        assert!(Instant::now() < until, "{error:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Receives and acknowledges until these messages came, each at least once.
