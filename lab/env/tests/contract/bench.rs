@@ -1,11 +1,12 @@
 //! What every test of an environment needs: a spec, the environment with its events, and waiting on a state with a deadline.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lab_core::event::Kind;
 use lab_core::spec::Spec;
-use lab_env::{Environment, EventSink, Seen};
+use lab_env::{Endpoints, Environment, EventSink, LocalConfig, LocalLimits, Seen};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -23,6 +24,23 @@ pub struct Events {
 pub struct Bench {
     pub environment: Arc<dyn Environment>,
     pub events: Events,
+}
+
+/// What the lab of this name is made of, and what it will announce.
+pub fn lab(name: &str, exe: PathBuf, home: &Path, run_dir: PathBuf) -> (LocalConfig, Events) {
+    let (events, seen) = Events::collect();
+    let config = LocalConfig {
+        exe,
+        lab_name: name.to_owned(),
+        run_id: format!("run-{name}"),
+        run_dir,
+        home: home.to_owned(),
+        events,
+        default_load: "{}".to_owned(),
+        limits: LocalLimits::default(),
+        endpoints: Endpoints::default(),
+    };
+    (config, seen)
 }
 
 impl Events {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use lab_env::home::Home;
 use lab_env::image::{Wanted, pack, tidy};
-use lab_env::{DockerConfig, DockerEnvironment, LocalConfig, LocalLimits};
+use lab_env::{DockerConfig, DockerEnvironment};
 use tokio::sync::OnceCell;
 
-use crate::bench::{Bench, Events};
+use crate::bench::{Bench, lab};
 
 /// One image for all tests, of an owner of their own, so that those of earlier builds can go.
 const IMAGE_OWNER: &str = "lab-env-tests";
@@ -73,21 +73,10 @@ impl Ground {
     }
 
     pub fn bench(&self, name: &str) -> Bench {
-        let (events, seen) = Events::collect();
-        let lab = LocalConfig {
-            exe: self.exe(),
-            lab_name: name.to_owned(),
-            run_id: format!("run-{name}"),
-            run_dir: self.runs(),
-            home: self.home().root().to_owned(),
-            events,
-            default_load: "{}".to_owned(),
-            limits: LocalLimits::default(),
-            endpoints: lab_env::Endpoints::default(),
-        };
+        let (lab, events) = lab(name, self.exe(), self.home().root(), self.runs());
         let environment =
             DockerEnvironment::new(DockerConfig { lab, image: Some(self.image.clone()), monitoring: false }).unwrap();
-        Bench { environment: Arc::new(environment), events: seen }
+        Bench { environment: Arc::new(environment), events }
     }
 
     /// Names of all that carries this home's label.

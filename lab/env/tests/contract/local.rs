@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lab_env::home::Home;
-use lab_env::{LocalConfig, LocalEnvironment, LocalLimits, proc};
+use lab_env::{LocalConfig, LocalEnvironment, proc};
 
-use crate::bench::{Bench, Events};
+use crate::bench::{Bench, Events, lab};
 
 /// Gone when dropped.
 pub struct Ground {
@@ -46,19 +46,7 @@ impl Ground {
     }
 
     pub fn config(&self, name: &str) -> (LocalConfig, Events) {
-        let (events, seen) = Events::collect();
-        let config = LocalConfig {
-            exe: self.exe(),
-            lab_name: name.to_owned(),
-            run_id: format!("run-{name}"),
-            run_dir: self.runs(),
-            home: self.home().root().to_owned(),
-            events,
-            default_load: "{}".to_owned(),
-            limits: LocalLimits::default(),
-            endpoints: lab_env::Endpoints::default(),
-        };
-        (config, seen)
+        lab(name, self.exe(), self.home().root(), self.runs())
     }
 
     pub fn bench(&self, name: &str) -> Bench {
