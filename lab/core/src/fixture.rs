@@ -268,6 +268,7 @@ impl Scenario {
             rate: Shape::Constant(Rate(rate)),
             length: Span::from_secs(seconds),
             measure,
+            replicas: BTreeMap::new(),
             faults: Vec::new(),
         };
         Load {

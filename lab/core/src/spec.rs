@@ -345,6 +345,9 @@ pub struct Phase {
     pub length: Span,
     /// False for warm-up: kept in the journal, left out of expectations.
     pub measure: bool,
+    /// How many replicas workloads have from its first instant on; those not named keep what they have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<String, u32>,
     /// What is broken on purpose while it lasts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<PlannedFault>,

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Quantity, Said};
+use crate::deliveries::Conserved;
 use crate::episode::{Direction, Point};
 use crate::event::{Grade, HostInfo, Outcome};
 use crate::judge::Verdict;
@@ -261,6 +262,9 @@ pub struct TrialSummary {
     /// Faults that were put in on purpose.
     #[serde(default)]
     pub faults: Vec<FaultSummary>,
+    /// The delivery ledger: what was attempted, and what of it was found.
+    #[serde(default)]
+    pub deliveries: Vec<Conserved>,
 }
 
 /// A fault and what was measured around it.

@@ -1,5 +1,7 @@
 //! Requests of each target, the load plan of a spec, and what `lab up` brings up without one.
 
+use std::collections::BTreeMap;
+
 use crate::control::{LoadPlan, Operation, PlanPhase, Share};
 use crate::spec::{Arrivals, CreateMode, Load, Phase, Shape, Spec, Target};
 use crate::unit::{Percent, Rate, Span};
@@ -38,6 +40,7 @@ pub fn default_plan(target: Target, id: &str) -> LoadPlan {
         rate: Shape::Constant(DEFAULT_RATE),
         length: DEFAULT_LENGTH,
         measure: true,
+        replicas: BTreeMap::new(),
         faults: Vec::new(),
     };
     let load = Load {

@@ -72,6 +72,8 @@ fn curves_parity_faults_and_caches_follow_the_schema() {
     assert_eq!(value["variants"][1]["backing"][1]["server"], "ElasticMQ 1.6.11");
     let value = check(&Scenario::crash(5).events());
     assert_eq!(value["trials"][0]["faults"][0]["target"], "queue.kafka");
+    let ledger = &value["trials"][0]["deliveries"][0];
+    assert!(ledger["found"].as_u64().is_some_and(|found| found > 0) && ledger["lost"]["count"] == 0, "{ledger}");
     let value = check(&Scenario::caches(2).events());
     assert_eq!(value["variants"][0]["cache"]["engine"], "none");
     assert!(value["variants"][1]["cache"]["hit_ratio"].is_number());

@@ -1,5 +1,5 @@
-//! What a spec breaks on purpose, at its times: each act is told before it is done, and what lasts is undone, at the latest when the
-//! load is over.
+//! What phases do besides offering load. They set replicas, and break on purpose: each act at its time, and what lasts is undone, at the
+//! latest when the load is over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Due {
     }
 }
 
-/// Breaks what the phases say.
+/// Does what the phases say.
 pub struct Faults {
     /// Where.
     pub environment: Arc<dyn Environment>,
@@ -87,7 +87,7 @@ pub struct Faults {
 impl Faults {
     /// Whether there is anything to do.
     pub fn any(&self) -> bool {
-        self.phases.iter().any(|phase| !phase.faults.is_empty())
+        self.phases.iter().any(|phase| !phase.faults.is_empty() || !phase.replicas.is_empty())
     }
 
     /// Until the sender of phases is gone; then everything that is still broken is mended.
@@ -104,7 +104,11 @@ impl Faults {
                         break;
                     }
                     let under = *self.under.borrow_and_update();
-                    due.enter(under.and_then(|(index, from)| Some((self.phases.get(index)?, from))));
+                    let phase = under.and_then(|(index, from)| Some((self.phases.get(index)?, from)));
+                    due.enter(phase);
+                    if let Some((phase, _)) = phase {
+                        self.scale(phase).await?;
+                    }
                 }
                 () = wait(next), if next.is_some() => {
                     for act in due.take() {
@@ -117,6 +121,16 @@ impl Faults {
         while due.next().is_some() {
             for act in due.take() {
                 self.act(act).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn scale(&self, phase: &Phase) -> Result<(), RunError> {
+        for (workload, replicas) in &phase.replicas {
+            if let Err(error) = self.environment.scale(workload, *replicas, &format!("phase {}", phase.name)).await {
+                let text = format!("{workload} was not scaled to {replicas}: {}", chain(&error.into()));
+                tell(&self.events, Kind::Warning { text }).await?;
             }
         }
         Ok(())

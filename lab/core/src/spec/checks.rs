@@ -12,6 +12,7 @@ use crate::nearest::nearest;
 pub(super) fn together(r: &mut Reading<'_>, root: &Node, spec: &Spec) {
     if let Some(load) = &spec.load {
         faults_hit_something(r, root, spec, load);
+        phases_scale_what_is_there(r, root, spec, load);
         target_is_deployed(r, root, &spec.services, load.target);
     }
     if let Some(service) = &spec.services.user_service {
@@ -45,6 +46,29 @@ fn faults_hit_something(r: &mut Reading<'_>, root: &Node, spec: &Spec, load: &Lo
             let at = root.get("load").and_then(|load| load.entry("phases")).map_or(&root.at, |entry| &entry.at);
             r.error_with(at, format!("a fault hits `{}`, and there is none", fault.target()), help);
         }
+    }
+}
+
+/// What a phase scales has no autoscaler that would scale it back, and never more replicas than connections were reckoned for.
+fn phases_scale_what_is_there(r: &mut Reading<'_>, root: &Node, spec: &Spec, load: &Load) {
+    for (phase, (name, replicas)) in
+        load.phases.iter().flat_map(|phase| phase.replicas.iter().map(move |of| (phase, of)))
+    {
+        let (what, help) = match spec.services.workload(name) {
+            None => ("which is not deployed".to_owned(), format!("add `{name}: {{}}` to `services`")),
+            Some(Workload { autoscale: Some(_), .. }) => {
+                ("which its autoscaler does".to_owned(), "take `autoscale` out, or leave this to it".to_owned())
+            }
+            Some(common) if *replicas > common.replicas => (
+                format!("to {replicas}, more than its `replicas` {}", common.replicas),
+                format!(
+                    "set `services.{name}.replicas` to the most it ever has, and the first phase to what it begins with"
+                ),
+            ),
+            Some(_) => continue,
+        };
+        let at = root.get("load").and_then(|load| load.entry("phases")).map_or(&root.at, |entry| &entry.at);
+        r.error_with(at, format!("phase `{}` scales {name}, {what}", phase.name), help);
     }
 }
 

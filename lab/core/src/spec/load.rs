@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::autoscale::MAX_REPLICAS;
 use super::node::Node;
 use super::reader::{Map, Reading, Wrong, duration, flag, one_of, parsed, whole, whole32, word};
 use super::{Arrivals, Load, Phase, Shape, Target, reference};
@@ -117,8 +118,15 @@ fn phase(r: &mut Reading<'_>, node: &Node) -> Option<Phase> {
             None
         }
     };
+    let replicas = map.get("replicas").map(|node| replicas(r, node)).unwrap_or_default();
     let faults = map.get("faults").map(|node| faults(r, node, length)).unwrap_or_default();
-    Some(Phase { name: name?, rate: rate?, length: length?, measure, faults })
+    Some(Phase { name: name?, rate: rate?, length: length?, measure, replicas, faults })
+}
+
+fn replicas(r: &mut Reading<'_>, node: &Node) -> BTreeMap<String, u32> {
+    let map = r.map(node, "`replicas`", reference::REPLICAS_OF);
+    let each = reference::REPLICAS_OF.iter().map(|field| field.name);
+    each.filter_map(|name| Some((name.to_owned(), map.read(r, name, &whole32(1..=MAX_REPLICAS))?))).collect()
 }
 
 fn faults(r: &mut Reading<'_>, node: &Node, phase: Option<Span>) -> Vec<PlannedFault> {

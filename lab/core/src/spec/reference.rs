@@ -253,7 +253,20 @@ pub const PHASE: &[Field] = &[
     field("pause", FLAG, "false", "true: nothing is offered; instead of a rate"),
     field("for", DURATION, "", "how long it lasts"),
     field("measure", FLAG, "true", "false: kept in the journal, left out of expectations"),
+    field(
+        "replicas",
+        Kind::Map(REPLICAS_OF),
+        "as before",
+        "how many replicas workloads without an autoscaler have from its start on",
+    ),
     field("faults", Kind::List(&Kind::Map(FAULT)), "[]", "what is broken on purpose while it lasts"),
+];
+
+/// `replicas` of a phase.
+pub const REPLICAS_OF: &[Field] = &[
+    field("user-service", WHOLE, "as before", "at most its `replicas`"),
+    field("message-service", WHOLE, "as before", "at most its `replicas`"),
+    field("load-generator", WHOLE, "as before", "at most its `replicas`"),
 ];
 
 const HIT: Kind = Kind::OneOf(&["store", "queue", "cache", "user-service", "message-service", "load-generator"]);

@@ -204,6 +204,7 @@ fn trial(model: &Model, trial: &Trial) -> Option<TrialSummary> {
         episodes: episode::episodes(model, trial).iter().map(|e| episode(e, trial.load_started)).collect(),
         replicas: replicas(trial),
         faults: around(trial).iter().map(|a| fault(a, trial.load_started.unwrap_or_default())).collect(),
+        deliveries: trial.workloads.values().flat_map(|workload| workload.conserved.iter().cloned()).collect(),
     })
 }
 

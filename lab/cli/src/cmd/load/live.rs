@@ -192,6 +192,7 @@ fn info(options: &Options, trial: TrialInfo) -> RunInfo {
         rate: Shape::Constant(rate),
         length,
         measure: true,
+        replicas: BTreeMap::new(),
         faults: Vec::new(),
     };
     let load = Load {
