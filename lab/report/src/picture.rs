@@ -43,7 +43,8 @@ pub fn picture(model: &Model, trial: &Trial) -> Option<String> {
         return None;
     }
     let lanes = lanes(model, trial);
-    let height = TOP + lanes.iter().map(|lane| lane.height + GAP).sum::<f64>() - GAP + BOTTOM;
+    let below = replicas::more_below(trial);
+    let height = TOP + lanes.iter().map(|lane| lane.height + GAP).sum::<f64>() - GAP + BOTTOM + below;
     let time = Time { from, to };
     let mut svg = Svg::new(WIDTH, height);
     let title = model.variant(trial).map_or_else(|| "one trial".to_owned(), |v| v.label.clone());
@@ -52,7 +53,7 @@ pub fn picture(model: &Model, trial: &Trial) -> Option<String> {
         "Offered and completed requests, response times, replicas and what the autoscaler saw, over time",
     );
     heading(&mut svg, model, trial, &title);
-    let plot_height = height - TOP - BOTTOM;
+    let plot_height = height - TOP - BOTTOM - below;
     phases::stripes(&mut svg, &time, model, trial, TOP, plot_height);
     time.grid(&mut svg, TOP, plot_height);
     let mut y = TOP;

@@ -52,7 +52,13 @@ fn a_comparison_of_engines_reads_well() {
 
 #[test]
 fn a_fault_and_a_cache_read_well() {
-    let fault = report(&Scenario::crash(5).events()).markdown;
+    let crashed = report(&Scenario::crash(5).events());
+    let mut pictures = crashed.pictures.iter();
+    assert!(
+        pictures.any(|(_, svg)| svg.contains("F fault") && svg.matches("rule-fault").count() > 1),
+        "faults are drawn"
+    );
+    let fault = crashed.markdown;
     let cache = report(&Scenario::caches(2).events()).markdown;
     insta::assert_snapshot!("fault-and-cache", sections(&fault, &["### Faults"]) + &sections(&cache, &["## Cache"]));
 }

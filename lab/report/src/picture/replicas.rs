@@ -54,7 +54,12 @@ fn area(plot: &Plot<'_>, readings: &[(RunTime, f64)]) -> Path {
     path
 }
 
-/// Rules at decisions that changed a size (D) and at replicas that became ready after one (R).
+/// What the third row of letters adds to the height of a picture, where there is one.
+pub fn more_below(trial: &Trial) -> f64 {
+    if trial.faults.is_empty() { 0.0 } else { 13.0 }
+}
+
+/// Rules at decisions that changed a size (D), at replicas that became ready after one (R), and at faults (F).
 pub fn rules(svg: &mut Svg, time: &Time, trial: &Trial, top: f64, height: f64) {
     for workload in trial.workloads.values() {
         let decided = workload.scalings.iter().filter(|s| s.cause == "autoscaler").map(|s| s.at);
@@ -65,6 +70,11 @@ pub fn rules(svg: &mut Svg, time: &Time, trial: &Trial, top: f64, height: f64) {
     }
     svg.text(12.0, top + height + 30.0, "mark-decided", "start", "D decided");
     svg.text(12.0, top + height + 43.0, "mark-ready", "start", "R ready");
+    if !trial.faults.is_empty() {
+        let hit = trial.faults.iter().map(|fault| fault.at).filter(|at| time.shows(*at)).map(|at| time.x(at));
+        mark(svg, hit, ("rule-fault", "mark-fault", "F"), (top, height, 56.0));
+        svg.text(12.0, top + height + 56.0, "mark-fault", "start", "F fault, or its end");
+    }
 }
 
 /// A rule and a letter each; of letters that would cover one another, the first stands for all.
