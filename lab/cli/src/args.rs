@@ -406,6 +406,17 @@ pub enum Service {
     /// Load: the control API
     #[command(name = "load-generator")]
     Load(load_generator::Config),
+    /// Metrics for a HorizontalPodAutoscaler: external.metrics.k8s.io
+    #[command(name = "metrics-adapter")]
+    Adapter(metrics_adapter::Config),
+}
+
+/// `lab __secrets`
+#[derive(Debug, ClapArgs)]
+pub struct Secrets {
+    /// Make the metrics adapter's certificates too, and tell the API server
+    #[arg(long)]
+    pub metrics_adapter: bool,
 }
 
 /// `lab image`
