@@ -94,7 +94,7 @@ impl Crew {
         };
         let others = self.living() - usize::from(self.members[at].phase != ReplicaPhase::Terminating);
         let enough = others + self.chosen() >= self.wanted as usize;
-        let (name, wanted) = (self.name, self.wanted);
+        let name = self.name;
         let member = &mut self.members[at];
         let was = std::mem::replace(&mut member.last, sight.clone());
         told.extend(member.start(name, sight, now));
@@ -102,10 +102,8 @@ impl Crew {
             member.seen_ending = true;
             if member.phase != ReplicaPhase::Terminating {
                 member.expected = enough && !sight.failed;
-                told.extend(member.drain(name));
-                if !member.expected {
-                    told.push(scaled(name, others, wanted, "replace"));
-                }
+                // One that is killed finishes nothing.
+                told.extend(member.drain(name).filter(|_| !sight.killed));
             }
             return told;
         }
@@ -119,15 +117,16 @@ impl Crew {
     pub(super) fn gone(&mut self, replica: &str, last: Option<&Sight>, now: Instant) -> Vec<Kind> {
         let Some(at) = self.position(replica) else { return Vec::new() };
         let member = self.members.remove(at);
-        let unforeseen = member.phase != ReplicaPhase::Terminating;
         let enough = self.living() + self.chosen() >= self.wanted as usize;
-        let expected = if unforeseen { enough } else { member.expected };
+        let expected = if member.phase == ReplicaPhase::Terminating { member.expected } else { enough };
         let exit = last.and_then(|last| last.exit.clone()).or(member.last.exit);
         let exit = exit.unwrap_or_else(|| if expected { "deleted" } else { "killed" }.to_owned());
         let (workload, replica) = (self.name.to_owned(), replica.to_owned());
         let mut told = vec![Kind::ReplicaStopped { workload, replica, exit, expected }];
-        if unforeseen && !expected {
-            told.push(scaled(self.name, self.living(), self.wanted, "replace"));
+        if !expected && self.wanted > 0 {
+            // The one in its place may be there already.
+            let living = u32::try_from(self.living()).unwrap_or(u32::MAX);
+            told.push(self.scaled(living.min(self.wanted - 1), self.wanted, "replace"));
         }
         told.extend(self.revive(now));
         told
@@ -204,11 +203,6 @@ impl Crew {
     fn scaled(&self, from: u32, to: u32, cause: &str) -> Kind {
         Kind::Scaled { workload: self.name.to_owned(), from, to, cause: cause.to_owned() }
     }
-}
-
-fn scaled(workload: &str, from: usize, to: u32, cause: &str) -> Kind {
-    let from = u32::try_from(from).unwrap_or(u32::MAX);
-    Kind::Scaled { workload: workload.to_owned(), from, to, cause: cause.to_owned() }
 }
 
 impl Member {
@@ -349,8 +343,12 @@ mod tests {
         let mut crew = three();
         assert_eq!(words(&crew.gone("p2", None, Instant::now())), ["stopped p2 killed false", "replace 2-3"]);
         let evicted = Sight { terminating: true, ..sight("p1", 1, true) };
-        assert_eq!(words(&crew.see(&evicted, Instant::now())), ["draining p1", "replace 1-3"]);
-        assert_eq!(words(&crew.gone("p1", Some(&evicted), Instant::now())), ["stopped p1 killed false"]);
+        assert_eq!(words(&crew.see(&evicted, Instant::now())), ["draining p1"]);
+        let gone = words(&crew.gone("p1", Some(&evicted), Instant::now()));
+        assert_eq!(gone, ["stopped p1 killed false", "replace 1-3"]);
+        let killed = Sight { killed: true, terminating: true, ..sight("p3", 3, true) };
+        assert_eq!(words(&crew.see(&killed, Instant::now())), [""; 0], "it finishes nothing");
+        assert_eq!(crew.endpoints(), []);
     }
 
     #[test]

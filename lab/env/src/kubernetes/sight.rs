@@ -26,6 +26,8 @@ pub(super) struct Sight {
     pub(super) reason: String,
     /// Somebody told it to end.
     pub(super) terminating: bool,
+    /// It was given no time to end.
+    pub(super) killed: bool,
     /// How often its container was started anew.
     pub(super) restarts: i32,
     /// How its container ended last: `exit 1`, `signal 9`.
@@ -56,6 +58,7 @@ impl Sight {
             ready: ready.map(|condition| condition.status == "True"),
             reason: ready.map(words).unwrap_or_default(),
             terminating: metadata.deletion_timestamp.is_some(),
+            killed: metadata.deletion_grace_period_seconds == Some(0),
             restarts: container.map_or(0, |container| container.restart_count),
             exit,
             waiting: waiting.or_else(|| unscheduled(conditions)),
