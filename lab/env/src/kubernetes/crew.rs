@@ -98,6 +98,11 @@ impl Crew {
         let member = &mut self.members[at];
         let was = std::mem::replace(&mut member.last, sight.clone());
         told.extend(member.start(name, sight, now));
+        let (waits, waited) = (sight.obstacle(), was.obstacle());
+        if let Some((reason, words)) = waits.filter(|_| waits.map(|w| &w.0) != waited.map(|w| &w.0)) {
+            let text = format!("{} waits: {reason}: {words}", sight.name);
+            told.push(Kind::Warning { text });
+        }
         if sight.terminating || sight.failed {
             member.seen_ending = true;
             if member.phase != ReplicaPhase::Terminating {
@@ -369,5 +374,13 @@ mod tests {
         let waiting = Some(("ImagePullBackOff".to_owned(), "no such image".to_owned()));
         crew.see(&Sight { running: false, ready: Some(false), waiting, ..sight("p1", 1, false) }, Instant::now());
         assert_eq!(crew.stuck().unwrap().why, "ImagePullBackOff: no such image");
+        let full = Some(("Unschedulable".to_owned(), "1 Insufficient cpu".to_owned()));
+        let full = Sight { running: false, ready: None, waiting: full, ..sight("p2", 2, false) };
+        let told = crew.see(&full, Instant::now());
+        assert!(
+            matches!(&told[1], Kind::Warning { text } if text == "p2 waits: Unschedulable: 1 Insufficient cpu"),
+            "{told:?}"
+        );
+        assert_eq!(crew.see(&full, Instant::now()), [], "once");
     }
 }

@@ -66,6 +66,12 @@ impl Sight {
         })
     }
 
+    /// What keeps it from starting, beyond the usual steps of a start: reason and words.
+    pub(super) fn obstacle(&self) -> Option<&(String, String)> {
+        const USUAL: [&str; 3] = ["", "ContainerCreating", "PodInitializing"];
+        self.waiting.as_ref().filter(|(reason, _)| !USUAL.contains(&reason.as_str()))
+    }
+
     /// Why it will not come up by waiting.
     pub(super) fn hopeless(&self) -> Option<String> {
         const HOPELESS: [&str; 6] = [
