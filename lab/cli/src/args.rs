@@ -1,7 +1,9 @@
 //! The command line as typed. What the words mean is settled in `cmd/`.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use lab_core::unit::Span;
@@ -64,6 +66,9 @@ pub enum Verb {
     /// Ask a backing service, or make and remove a place at one
     #[command(name = "__backing", hide = true)]
     Backing(Backing),
+    /// Make the Secrets of a lab from within its namespace
+    #[command(name = "__secrets", hide = true)]
+    Secrets(Secrets),
 }
 
 /// How data is printed.
@@ -77,7 +82,7 @@ pub enum Format {
 }
 
 /// Where a lab runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum EnvName {
     /// The embedded default.
     #[default]
@@ -86,6 +91,40 @@ pub enum EnvName {
     Local,
     /// Containers of this machine's Docker, real servers among them.
     Docker,
+    /// Pods of the cluster that this context names; never the current one because it happens to be current.
+    Context(String),
+}
+
+impl FromStr for EnvName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.split_once(':')) {
+            ("auto", _) => Ok(Self::Auto),
+            ("local", _) => Ok(Self::Local),
+            ("docker", _) => Ok(Self::Docker),
+            (_, Some(("context", name))) if !name.is_empty() => Ok(Self::Context(name.to_owned())),
+            ("kubernetes" | "context" | "context:", _) => {
+                Err("name the context: context:NAME; `kubectl config get-contexts` shows what there is".to_owned())
+            }
+            ("minikube" | "eks", _) => {
+                Err("it is known, but not available in this version; make the cluster and write context:NAME"
+                    .to_owned())
+            }
+            _ => Err("environments are auto, local, docker and context:NAME".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for EnvName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Local => f.write_str("local"),
+            Self::Docker => f.write_str("docker"),
+            Self::Context(name) => write!(f, "context:{name}"),
+        }
+    }
 }
 
 /// What can stand beside the services.
@@ -101,9 +140,12 @@ pub struct Up {
     /// Name of the lab; two labs of one name cannot be up at once
     #[arg(long, default_value = "lab")]
     pub name: String,
-    /// Where it runs
-    #[arg(long = "env", value_enum, default_value_t)]
+    /// Where it runs: local, docker, or context:NAME for the cluster of a Kubernetes context
+    #[arg(long = "env", value_name = "ENV", default_value_t)]
     pub environment: EnvName,
+    /// The file that has the context; without it KUBECONFIG, then ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// Database of the services: sqlite, memory, postgres, mysql, mongodb, dynamodb
     #[arg(long)]
     pub store: Option<String>,
@@ -167,9 +209,12 @@ pub struct Status {
 pub struct SpecArgs {
     /// An experiment's name (see `lab`) or a YAML file
     pub experiment: String,
-    /// Where it runs, instead of what the spec says
-    #[arg(long = "env", value_enum)]
+    /// Where it runs, instead of what the spec says: local, docker, or context:NAME for the cluster of a Kubernetes context
+    #[arg(long = "env", value_name = "ENV")]
     pub environment: Option<EnvName>,
+    /// The file that has the context; without it KUBECONFIG, then ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// Change any field of the spec: --set load.connections=32
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
@@ -406,6 +451,17 @@ pub enum Service {
     /// Load: the control API
     #[command(name = "load-generator")]
     Load(load_generator::Config),
+    /// Metrics for a HorizontalPodAutoscaler: external.metrics.k8s.io
+    #[command(name = "metrics-adapter")]
+    Adapter(metrics_adapter::Config),
+}
+
+/// `lab __secrets`
+#[derive(Debug, ClapArgs)]
+pub struct Secrets {
+    /// Make the metrics adapter's certificates too, and tell the API server
+    #[arg(long)]
+    pub metrics_adapter: bool,
 }
 
 /// `lab image`
@@ -419,6 +475,12 @@ pub struct Image {
 /// `lab doctor`
 #[derive(Debug, ClapArgs)]
 pub struct Doctor {
+    /// Look at the cluster of a context too: context:NAME
+    #[arg(long = "env", value_name = "ENV")]
+    pub environment: Option<EnvName>,
+    /// The file that has the context; without it KUBECONFIG, then ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// How findings are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -516,4 +578,25 @@ pub struct Reap {
     /// Which lab
     #[arg(long)]
     pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_are_read_and_a_cluster_needs_its_context() {
+        for text in ["auto", "local", "docker", "context:admin@prod:1"] {
+            assert_eq!(text.parse::<EnvName>().map(|read| read.to_string()).as_deref(), Ok(text));
+        }
+        for (text, word) in [
+            ("kubernetes", "context:NAME"),
+            ("context:", "context:NAME"),
+            ("eks", "not available"),
+            ("dockre", "docker"),
+        ] {
+            let refused = text.parse::<EnvName>().expect_err(text);
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
 }

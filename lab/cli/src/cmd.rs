@@ -17,6 +17,7 @@ mod reap;
 mod replay;
 mod report;
 mod runs;
+mod secrets;
 mod serve;
 mod spec;
 mod status;
@@ -56,6 +57,7 @@ pub fn run(args: Args) -> Result<Code, LabError> {
         Verb::Completions(args) => completions::run(&args),
         Verb::Reap(args) => reap::run(&args),
         Verb::Backing(args) => block_on(backing::run(args))?,
+        Verb::Secrets(args) => block_on(secrets::run(args))?,
     }
 }
 

@@ -1,12 +1,12 @@
 //! Where things are kept: `LAB_HOME` for labs that are up, `LAB_RUNS` for runs. What containers run: `LAB_IMAGE_LAB`. Read once, here.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lab_core::spec::EnvironmentKind;
-use lab_env::Endpoints;
+use lab_env::{ClusterRef, Endpoints};
 
-use crate::args::With;
+use crate::args::{EnvName, With};
 use crate::error::LabError;
 
 /// Where things are kept.
@@ -24,6 +24,8 @@ pub struct Settings {
     pub endpoints: Endpoints,
     /// Prometheus and Grafana stand beside the services.
     pub monitoring: bool,
+    /// The cluster that was named.
+    pub cluster: Option<ClusterRef>,
 }
 
 impl Settings {
@@ -43,7 +45,16 @@ impl Settings {
         let runs = path("LAB_RUNS").unwrap_or_else(|| PathBuf::from("runs"));
         let home = std::path::absolute(&home).map_err(|e| LabError::failed("cannot resolve LAB_HOME", e))?;
         let image = env::var("LAB_IMAGE_LAB").ok().filter(|image| !image.is_empty());
-        Ok(Self { home, runs, exe, image, endpoints: Endpoints::default(), monitoring: false })
+        Ok(Self { home, runs, exe, image, endpoints: Endpoints::default(), monitoring: false, cluster: None })
+    }
+
+    /// On the cluster of the context that was typed, if one was.
+    pub fn on(mut self, typed: Option<&EnvName>, kubeconfig: Option<&Path>) -> Self {
+        if let Some(EnvName::Context(name)) = typed {
+            let file = kubeconfig.map(|file| file.as_os_str().to_owned()).or_else(|| env::var_os("KUBECONFIG"));
+            self.cluster = Some(ClusterRef::new(name, file.as_deref()));
+        }
+        self
     }
 
     /// With what was typed that stands beside the services.

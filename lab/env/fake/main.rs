@@ -10,7 +10,10 @@ use lab_core::control::{LoadState, Status, Targets};
 use lab_core::event::Grade;
 use lab_core::ledger::Ledger;
 use lab_core::parity::Promises;
-use lab_env::{DockerConfig, DockerEnvironment, Environment, LocalConfig, LocalEnvironment, LocalLimits, Probed};
+use lab_env::{
+    ClusterRef, DockerConfig, DockerEnvironment, Environment, KubernetesConfig, KubernetesEnvironment, LocalConfig,
+    LocalEnvironment, LocalLimits, Probed,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -111,7 +114,8 @@ async fn answer(stream: TcpStream, state: &State) -> Result<(), Failure> {
     let request = head.first().map(String::as_str).unwrap_or_default().trim_end_matches(" HTTP/1.1");
     let (status, text) = match request {
         "GET /readyz" if state.mode.contains("never-ready") => (503, r#"{"error":"not yet"}"#.to_owned()),
-        "GET /readyz" => (200, "{}".to_owned()),
+        "GET /readyz" | "GET /livez" | "GET /startupz" => (200, "{}".to_owned()),
+        "GET /metrics" => (200, own_usage()?),
         _ if !allowed => (401, r#"{"error":"wrong token"}"#.to_owned()),
         "PUT /targets" => put_targets(state, &body),
         "GET /load" => (200, serde_json::to_string(&status(state))?),
@@ -120,6 +124,13 @@ async fn answer(stream: TcpStream, state: &State) -> Result<(), Failure> {
     let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}", text.len());
     stream.write_all(answer.as_bytes()).await?;
     Ok(stream.shutdown().await?)
+}
+
+/// CPU time and memory of this process, as a real service tells them.
+fn own_usage() -> Result<String, Failure> {
+    let usage = lab_env::proc::usage(std::process::id())?;
+    let cpu = usage.cpu_ns as f64 / 1e9;
+    Ok(format!("process_cpu_seconds_total {cpu:.6}\nprocess_resident_memory_bytes {}\n", usage.rss_bytes))
 }
 
 fn put_targets(state: &State, body: &[u8]) -> (u16, String) {
@@ -148,7 +159,8 @@ fn status(state: &State) -> Status {
     }
 }
 
-/// Has a lab up until it is killed: `hold --home H --name N --runs DIR --spec FILE`, in Docker with `--image IMAGE`.
+/// Has a lab up until it is killed: `hold --home H --name N --runs DIR --spec FILE`, in Docker with `--image IMAGE`, and in a
+/// cluster with `--context NAME` beside it.
 async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
     let (events, mut seen) = tokio::sync::mpsc::channel(64);
     tokio::spawn(async move { while seen.recv().await.is_some() {} });
@@ -163,13 +175,18 @@ async fn hold(exe: &Path, args: &[String]) -> Result<(), Failure> {
         limits: LocalLimits::default(),
         endpoints: lab_env::Endpoints::default(),
     };
-    let environment: Box<dyn Environment> = match flag(args, "--image") {
-        Ok(image) => Box::new(DockerEnvironment::new(DockerConfig {
+    let environment: Box<dyn Environment> = match (flag(args, "--image"), flag(args, "--context")) {
+        (Ok(image), Ok(context)) => Box::new(KubernetesEnvironment::new(KubernetesConfig {
+            lab: config,
+            cluster: Some(ClusterRef::new(context, std::env::var_os("KUBECONFIG").as_deref())),
+            image: Some(image.to_owned()),
+        })?),
+        (Ok(image), Err(_)) => Box::new(DockerEnvironment::new(DockerConfig {
             lab: config,
             image: Some(image.to_owned()),
             monitoring: false,
         })?),
-        Err(_) => Box::new(LocalEnvironment::new(config)?),
+        (Err(_), _) => Box::new(LocalEnvironment::new(config)?),
     };
     let text = std::fs::read_to_string(flag(args, "--spec")?)?;
     let spec = lab_core::spec::parse("held.yaml", &text, &[], &|_| Err("no files".to_owned()));

@@ -32,6 +32,15 @@ pub(crate) fn check(spec: &Spec, endpoints: &Endpoints, kind: EnvironmentKind) -
     });
     let unreachable =
         needed.iter().filter(|server| kind == EnvironmentKind::Docker && is_out_of_reach(**server, endpoints));
+    let elsewhere = needed.iter().filter(|server| {
+        let spot = endpoints.get(**server).and_then(Spot::of);
+        kind == EnvironmentKind::Kubernetes && spot.is_some_and(|spot| spot.is_loopback())
+    });
+    let elsewhere = elsewhere.map(|server| Finding {
+        problem: format!("pods cannot reach {server} at a loopback address of this machine"),
+        remedy: "name an address that the cluster's nodes reach".to_owned(),
+        fatal: true,
+    });
     let unreachable = unreachable.map(|server| Finding {
         problem: format!("containers cannot reach {server} at a loopback address, as it sends its clients to the listeners that it advertises"),
         remedy: "name a listener that containers reach, such as this machine's address on its network".to_owned(),
@@ -47,7 +56,7 @@ pub(crate) fn check(spec: &Spec, endpoints: &Endpoints, kind: EnvironmentKind) -
         ),
         fatal: false,
     });
-    missing.chain(unreachable).chain(unused).collect()
+    missing.chain(unreachable).chain(elsewhere).chain(unused).collect()
 }
 
 /// A loopback address is passed on to containers, but not one of a server that names its own address, nor one of several.
@@ -87,5 +96,10 @@ mod tests {
         assert!(matches!(local.as_slice(), [Finding { fatal: false, .. }]), "{local:?}");
         let docker = check(&spec, &given, EnvironmentKind::Docker);
         assert!(docker.len() == 2 && docker[0].fatal && docker[0].problem.contains("queue.kafka"), "{docker:?}");
+        let kubernetes = check(&spec, &given, EnvironmentKind::Kubernetes);
+        assert!(
+            kubernetes.iter().filter(|found| found.fatal && found.problem.contains("loopback")).count() == 2,
+            "{kubernetes:?}"
+        );
     }
 }

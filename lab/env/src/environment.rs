@@ -118,6 +118,33 @@ pub enum EnvError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A cluster cannot be used at all.
+    #[error("the cluster cannot be used: {problem}; {remedy}")]
+    NoCluster {
+        /// What is missing.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A cluster refused, or did not answer.
+    #[error("the cluster did not {doing}")]
+    Cluster {
+        /// What was asked, with its object.
+        doing: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something in a cluster did not become ready.
+    #[error("{what} did not become ready within {} s: {why}", waited.as_secs())]
+    Stuck {
+        /// A replica, a server.
+        what: String,
+        /// How long was waited.
+        waited: std::time::Duration,
+        /// What the cluster reported of it, and its last words.
+        why: String,
+    },
     /// A service did not do what was asked over its API.
     #[error("{who} did not {what}")]
     Api {

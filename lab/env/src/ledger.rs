@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::EnvError;
+use crate::kubernetes::cluster::NamespaceRef;
 use crate::proc::ProcessRef;
 use crate::system::Doing as _;
 
@@ -35,6 +36,8 @@ pub enum Thing {
     Volume,
     /// A network of Docker; its name is Docker's.
     Network,
+    /// A namespace of a cluster, with all that is in it; its name is JSON that names the cluster too.
+    Namespace,
     /// What was made for this run at a server that was there before; its name is the file that holds its address.
     Place,
 }
@@ -79,6 +82,10 @@ impl fmt::Display for Owned {
             Thing::Container => write!(f, "container {}", self.name),
             Thing::Volume => write!(f, "volume {}", self.name),
             Thing::Network => write!(f, "network {}", self.name),
+            Thing::Namespace => match NamespaceRef::of_name(&self.name) {
+                Some(place) => place.fmt(f),
+                None => write!(f, "namespace {}", self.name),
+            },
             Thing::Place => write!(f, "the place at {}", self.name),
             Thing::Dir | Thing::File | Thing::Cgroup => f.write_str(&self.name),
         }

@@ -11,6 +11,7 @@ mod generator;
 mod hold;
 pub mod home;
 pub mod host;
+pub mod kubernetes;
 pub mod lease;
 pub mod ledger;
 pub mod local;
@@ -31,4 +32,5 @@ pub use environment::{
 };
 pub use front_door::FrontDoor;
 pub use generator::GeneratorClient;
+pub use kubernetes::{ClusterRef, KubernetesConfig, KubernetesEnvironment};
 pub use local::{LocalConfig, LocalEnvironment, LocalLimits};

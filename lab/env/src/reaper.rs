@@ -1,6 +1,7 @@
 //! The second net: a process of its own that holds the read end of a pipe. When the pipe ends without a word its lab died, and it
 //! removes what the lab left. It is the same executable, asked for by `__reap`.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, PipeWriter, Read as _, Write as _};
 use std::path::Path;
@@ -50,7 +51,7 @@ impl Reaper {
         let log = OpenOptions::new().create(true).append(true).open(lab.reaper_log()).doing(starting)?;
         let mut command = Command::new(exe);
         command.arg(VERB).arg("--home").arg(home.root()).arg("--name").arg(lab.name());
-        command.env_clear().envs(std::env::var_os(HOST_VARIABLE).map(|host| (HOST_VARIABLE, host)));
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| is_needed(name)));
         command.stdin(reading).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().doing(starting)?;
         let word = first_word(child.stdout.take());
@@ -81,6 +82,15 @@ impl Reaper {
         }
         told.doing(|| "dismiss the reaper; it had ended before".to_owned())
     }
+}
+
+/// What the reaper needs to reach Docker and clusters: some are reached through programs that look for their own settings. No mark of a
+/// lab, or a sweep would end it as one of its replicas.
+fn is_needed(name: &OsStr) -> bool {
+    const NEEDED: [&str; 6] = [HOST_VARIABLE, "HOME", "PATH", "KUBECONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+    const BEGINNINGS: [&str; 4] = ["AWS_", "CLOUDSDK_", "AZURE_", "XDG_"];
+    let name = name.to_string_lossy();
+    NEEDED.contains(&name.as_ref()) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 /// The first line of a reaper's stdout; empty when none came in time. The thread that reads it ends with the reaper.

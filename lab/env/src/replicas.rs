@@ -23,10 +23,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::command::{Places, Template};
+pub(crate) use self::command::{LOAD_GENERATOR, Places, Template};
+pub(crate) use self::replica::{LOAD_OVER, OFF_THE_LIST, load_is_over};
 pub(crate) use self::workload::{Limits, announce};
 
-use self::command::{LOAD_GENERATOR, MESSAGE_SERVICE, USER_SERVICE};
+use self::command::{MESSAGE_SERVICE, USER_SERVICE};
 use self::workload::{Failure, Published, Running, Snapshot, Wanted, Workload};
 use crate::system::Doing as _;
 use crate::targets::Pusher;
@@ -353,7 +354,7 @@ impl Replicas {
 }
 
 /// The workload whose endpoints generators get.
-fn target(spec: &Spec) -> &'static str {
+pub(crate) fn target(spec: &Spec) -> &'static str {
     match &spec.load {
         Some(load) => load.target.name(),
         None if spec.services.user_service.is_some() => USER_SERVICE,

@@ -1,4 +1,4 @@
-//! Removal of what a lab made: processes by ledger, marks and control group, then what is in Docker, then groups, files and
+//! Removal of what a lab made: processes by ledger, marks and control group, then what is in Docker and in clusters, then groups, files and
 //! directories. Only ours, newest first, as often as wanted. The caller holds the lab's lock.
 
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use crate::Removal;
 use crate::backing::disown_blocking;
 use crate::docker::sweep as docker;
 use crate::home::LabDir;
+use crate::kubernetes::sweep as kubernetes;
 use crate::ledger::{Ledger, Owned, Thing};
 use crate::proc::{self, Marks, ProcessRef};
 use crate::wait::wait_until;
@@ -51,6 +52,8 @@ pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> 
     }
     let out_of_docker = left_in_docker.is_empty();
     left.append(&mut left_in_docker);
+    let in_clusters: Vec<Owned> = ledger.owned().into_iter().filter(kubernetes::is_ours).collect();
+    let left_in_clusters = kubernetes::sweep(owner, lab.name(), &in_clusters);
     // Of what could not be removed at a server: the file that says where.
     let mut kept: Vec<String> = Vec::new();
     for thing in ledger.owned() {
@@ -61,14 +64,16 @@ pub fn sweep(lab: &LabDir, owner: &str, ledger: &Ledger, patience: Patience) -> 
             Thing::Dir => remove_inside(lab, &thing, |path| fs::remove_dir_all(path)),
             Thing::File => remove_inside(lab, &thing, |path| fs::remove_file(path)),
             Thing::Container | Thing::Volume | Thing::Network => out_of_docker,
+            Thing::Namespace => !left_in_clusters.iter().any(|(id, _)| *id == thing.id),
             Thing::Place => leave(&thing, &mut kept),
         };
         if gone {
             ledger.removed(thing.id);
-        } else if thing.kind != Thing::Process && !docker::is_ours(&thing) {
+        } else if thing.kind != Thing::Process && !docker::is_ours(&thing) && !kubernetes::is_ours(&thing) {
             left.push(thing.name);
         }
     }
+    left.extend(left_in_clusters.into_iter().map(|(_, named)| named));
     Removal { left }
 }
 

@@ -6,6 +6,8 @@
 mod bench;
 #[path = "contract/docker.rs"]
 mod docker;
+#[path = "contract/kubernetes.rs"]
+mod kubernetes;
 #[path = "contract/local.rs"]
 mod local;
 #[path = "contract/suite.rs"]
@@ -31,3 +33,4 @@ macro_rules! contract {
 
 contract!(local_processes, local);
 contract!(docker_containers, docker);
+contract!(kubernetes_pods, kubernetes);

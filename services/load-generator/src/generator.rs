@@ -274,8 +274,10 @@ impl Counted {
             record(&self.response, &phase.response);
             record(&self.send_lag, &phase.send_lag);
         }
-        self.in_flight.set(sample.in_flight as f64);
-        self.queued.set(sample.queued as f64);
+        // What is unfinished when a load ends is given up: who scales by these must not see it for ever.
+        let (in_flight, queued) = if sample.last { (0, 0) } else { (sample.in_flight, sample.queued) };
+        self.in_flight.set(in_flight as f64);
+        self.queued.set(queued as f64);
     }
 }
 

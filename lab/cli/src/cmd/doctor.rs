@@ -24,7 +24,10 @@ struct Looked {
 
 /// Looks and tells. Fails when not even the default environment can be used: the others are for those who have what they need.
 pub async fn run(args: Doctor, settings: Settings) -> Result<Code, LabError> {
-    let looked = look(&settings, &[EnvName::Local, EnvName::Docker]).await?;
+    let settings = settings.on(args.environment.as_ref(), args.kubeconfig.as_deref());
+    let cluster = args.environment.filter(|environment| matches!(environment, EnvName::Context(_)));
+    let kinds: Vec<EnvName> = [EnvName::Local, EnvName::Docker].into_iter().chain(cluster).collect();
+    let looked = look(&settings, &kinds).await?;
     let host = lab_env::host::host();
     if args.format == Format::Json {
         let found: serde_json::Map<String, serde_json::Value> = looked
@@ -59,7 +62,7 @@ pub async fn run(args: Doctor, settings: Settings) -> Result<Code, LabError> {
 async fn look(settings: &Settings, kinds: &[EnvName]) -> Result<Looked, LabError> {
     let mut environments = Vec::new();
     for kind in kinds {
-        let experiment = spec::from_text("lab.yaml", templates::LAB_UP, &[spec::environment_set(*kind)])?;
+        let experiment = spec::from_text("lab.yaml", templates::LAB_UP, &[spec::environment_set(kind)])?;
         let (events, _nobody) = tokio::sync::mpsc::channel(1);
         let environment = environment(settings, &experiment.spec, "doctor", "doctor", Path::new("."), events)
             .map_err(|e| LabError::failed("cannot look at the environment", e))?;

@@ -9,7 +9,8 @@ use lab_core::spec::{EnvironmentKind, Experiment, Spec};
 use lab_core::templates;
 use lab_core::words;
 use lab_env::{
-    DockerConfig, DockerEnvironment, EnvError, Environment, EventSink, LocalConfig, LocalEnvironment, LocalLimits,
+    DockerConfig, DockerEnvironment, EnvError, Environment, EventSink, KubernetesConfig, KubernetesEnvironment,
+    LocalConfig, LocalEnvironment, LocalLimits,
 };
 use lab_run::{Finished, Interrupt, Maker, Run, RunDir};
 use lab_tui::app::Source;
@@ -27,6 +28,7 @@ use crate::signals;
 /// Runs it.
 pub async fn run(args: ExperimentArgs, settings: Settings) -> Result<Code, LabError> {
     let experiment = spec::read(&args.spec)?;
+    let settings = settings.on(args.spec.environment.as_ref(), args.spec.kubeconfig.as_deref());
     let settings = settings.with_endpoints(&args.spec.endpoints)?.with(&args.with, experiment.spec.environment)?;
     let plan = Plan::of(&experiment);
     let live = screen::wanted(args.plain || args.format == Format::Json);
@@ -183,6 +185,11 @@ pub fn environment(
             lab: config,
             image: settings.image.clone(),
             monitoring: settings.monitoring,
+        })?),
+        EnvironmentKind::Kubernetes => Arc::new(KubernetesEnvironment::new(KubernetesConfig {
+            lab: config,
+            cluster: settings.cluster.clone(),
+            image: settings.image.clone(),
         })?),
     })
 }

@@ -104,7 +104,13 @@ fn act(action: HomeAction, look: &LookArgs, settings: &Settings, signals: &Betwe
 }
 
 fn start(name: String, look: &LookArgs, settings: &Settings) -> Result<String, LabError> {
-    let spec = SpecArgs { experiment: name.clone(), environment: None, sets: Vec::new(), endpoints: Vec::new() };
+    let spec = SpecArgs {
+        experiment: name.clone(),
+        environment: None,
+        kubeconfig: None,
+        sets: Vec::new(),
+        endpoints: Vec::new(),
+    };
     let args = Experiment { spec, with: Vec::new(), plain: false, look: look.clone(), format: Format::Text };
     let code = block_on(experiment::run(args, settings.clone()))??;
     Ok(match code {

@@ -14,6 +14,7 @@ use crate::settings::Settings;
 
 /// Prints the plan and what is missing for it.
 pub async fn run(args: PlanArgs, settings: Settings) -> Result<Code, LabError> {
+    let settings = settings.on(args.spec.environment.as_ref(), args.spec.kubeconfig.as_deref());
     let settings = settings.with_endpoints(&args.spec.endpoints)?;
     let experiment = spec::read(&args.spec)?;
     let plan = Plan::of(&experiment);

@@ -9,6 +9,7 @@ pub fn run(args: Serve) -> Result<Code, LabError> {
         Service::User(config) => &config.serve,
         Service::Message(config) => &config.serve,
         Service::Load(config) => &config.serve,
+        Service::Adapter(config) => &config.serve,
     };
     let failed = |error| LabError::failed("the service could not go on", error);
     let runtime = serve.runtime().map_err(failed)?;
@@ -17,6 +18,7 @@ pub fn run(args: Serve) -> Result<Code, LabError> {
             Service::User(config) => user_service::run(config).await,
             Service::Message(config) => message_service::run(config).await,
             Service::Load(config) => load_generator::run(config).await,
+            Service::Adapter(config) => metrics_adapter::run(config).await,
         }
     });
     served.map_err(failed)?;

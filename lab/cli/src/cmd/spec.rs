@@ -25,7 +25,7 @@ struct Source {
 pub fn read(args: &SpecArgs) -> Result<Experiment, LabError> {
     let source = find(&args.experiment)?;
     let mut sets = sets(&args.sets)?;
-    if let Some(environment) = args.environment {
+    if let Some(environment) = &args.environment {
         sets.push(environment_set(environment));
     }
     resolve(source, &sets)
@@ -48,10 +48,11 @@ pub fn sets(typed: &[String]) -> Result<Vec<Set>, LabError> {
 }
 
 /// `--env` as a setting.
-pub fn environment_set(environment: EnvName) -> Set {
+pub fn environment_set(environment: &EnvName) -> Set {
     let value = match environment {
         EnvName::Auto | EnvName::Local => "local",
         EnvName::Docker => "docker",
+        EnvName::Context(_) => "kubernetes",
     };
     Set { path: "environment".to_owned(), value: value.to_owned() }
 }

@@ -44,8 +44,10 @@ pub fn text(entry: &Value) -> String {
     let word = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
     let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
     let list = |key: &str| entry.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    // What a cluster costs only who pays for it knows.
+    let cost = if entry.get("kind").and_then(Value::as_str) == Some("kubernetes") { "" } else { ", costs nothing" };
     let mut text = format!(
-        "lab {} ({}), since {}, held by process {}, costs nothing\n",
+        "lab {} ({}), since {}, held by process {}{cost}\n",
         word(entry, "name"),
         word(entry, "kind"),
         word(entry, "since"),

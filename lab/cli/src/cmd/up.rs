@@ -28,13 +28,14 @@ use crate::signals;
 /// Brings the lab up.
 pub fn run(args: Up, settings: Settings) -> Result<Code, LabError> {
     let experiment = resolve(&args)?;
+    let settings = settings.on(Some(&args.environment), args.kubeconfig.as_deref());
     let settings = settings.with_endpoints(&args.endpoints)?.with(&args.with, experiment.spec.environment)?;
     Home::new(&settings.home).lab(&args.name).map_err(|e| LabError::refused("cannot use this name", e))?;
     if args.detach && !args.supervise { detach(&args) } else { block_on(hold(args, settings, experiment))? }
 }
 
 fn resolve(args: &Up) -> Result<Experiment, LabError> {
-    let mut sets = vec![spec::environment_set(args.environment)];
+    let mut sets = vec![spec::environment_set(&args.environment)];
     let mut set = |path: &str, value: &Option<String>| {
         if let Some(value) = value {
             sets.push(Set { path: path.to_owned(), value: value.clone() });

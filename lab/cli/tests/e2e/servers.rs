@@ -103,6 +103,7 @@ impl Lab {
                 let config = DockerConfig { lab, image: None, monitoring: false };
                 Arc::new(DockerEnvironment::new(config).expect("an environment"))
             }
+            EnvironmentKind::Kubernetes => unreachable!("no test of this file has a cluster"),
         };
         let made = Self { environment, spec, seen, http: reqwest::Client::new(), folder: Some(folder) };
         made.environment.up(&made.spec).await.expect("up");

@@ -107,7 +107,8 @@ catalogue! {
     have {
         Local "local" Embedded "Child processes of this machine, embedded backing services.",
         Docker "docker" Real "Containers of this machine's Docker engine.",
-    } later ["minikube", "eks", "context"]
+        Kubernetes "kubernetes" Real "Pods of the cluster that `--env context:NAME` names.",
+    } later ["minikube", "eks"]
 }
 
 catalogue! {
@@ -156,7 +157,7 @@ mod tests {
             "there is no store `sqlight`; did you mean `sqlite`?; available: sqlite, memory, postgres, mysql, mongodb, dynamodb"
         );
         assert!(error("postgras").contains("did you mean `postgres`?"));
-        let error = "context:prod".parse::<EnvironmentKind>().expect_err("not yet");
+        let error = "minikube".parse::<EnvironmentKind>().expect_err("not yet");
         assert!(error.message.contains("is known, but not available"), "{error}");
     }
 

@@ -27,7 +27,7 @@ pub(crate) const ROLE: &str = "lab.role";
 pub(crate) const EXPIRES: &str = "lab.expires";
 
 /// How long a lab's things can be of use at most.
-const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long Docker may take to say which version it is.
 const HELLO: Duration = Duration::from_secs(5);
 /// The variable that says where Docker listens.

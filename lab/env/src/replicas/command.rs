@@ -13,7 +13,7 @@ use crate::backing::Addresses;
 
 pub(super) const USER_SERVICE: &str = "user-service";
 pub(super) const MESSAGE_SERVICE: &str = "message-service";
-pub(super) const LOAD_GENERATOR: &str = "load-generator";
+pub(crate) const LOAD_GENERATOR: &str = "load-generator";
 
 /// What replicas are pointed to, as they see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use super::{Grip, Runner, Unit, tail};
 use crate::{GeneratorAddress, GeneratorClient};
 
 /// How long generators may take to acknowledge a list before a replica that is not on it is terminated all the same.
-const OFF_THE_LIST: Duration = Duration::from_secs(2);
+pub(crate) const OFF_THE_LIST: Duration = Duration::from_secs(2);
 /// How long a generator may still drive its share, which the conductor deals to others once it is off the list.
-const LOAD_OVER: Duration = Duration::from_secs(4);
+pub(crate) const LOAD_OVER: Duration = Duration::from_secs(4);
 /// Between two looks at a generator that is about to end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -147,7 +147,7 @@ impl Replica {
 }
 
 /// Ends when a generator drives nothing any more, or cannot be asked.
-async fn load_is_over(generator: &GeneratorAddress) {
+pub(crate) async fn load_is_over(generator: &GeneratorAddress) {
     let Ok(client) = GeneratorClient::new(generator) else { return };
     while let Ok(status) = client.status().await {
         if matches!(status.state, LoadState::Idle | LoadState::Finished) {

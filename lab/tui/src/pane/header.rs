@@ -69,6 +69,7 @@ fn place(scene: &Scene<'_>, group: &'static str, parts: &mut Vec<Part>) {
     parts.push(Part::new(group, text, Role::Text, 5));
     let cost = match spec.environment {
         EnvironmentKind::Local | EnvironmentKind::Docker => "costs nothing",
+        EnvironmentKind::Kubernetes => "at the cluster's cost",
     };
     parts.push(Part::new(", ", cost, Role::Dim, 7));
 }
