@@ -59,6 +59,11 @@ pub(crate) fn space(home: &Home) -> Option<Finding> {
     (free < DISK).then(|| fatal(problem, "free some space, or set LAB_HOME to another disk")).flatten()
 }
 
+/// What every environment needs of this machine.
+pub(crate) fn of_the_machine(exe: &Path, home: &Home) -> Vec<Finding> {
+    [executable(exe), writable(home), space(home)].into_iter().flatten().collect()
+}
+
 /// Whether all CPU limits together fit the machine.
 pub(crate) fn enough_cores(spec: &Spec, cores: u32) -> Option<Finding> {
     let wanted: u64 = workloads(spec).filter_map(|common| Some(common.resources.cpu?.0 * most(common))).sum();

@@ -110,12 +110,7 @@ impl Environment for DockerEnvironment {
     async fn check(&self, spec: &Spec) -> Vec<Finding> {
         let inner = Arc::clone(&self.inner);
         let of_docker = check::check(&engine::host(), spec).await;
-        let of_the_machine = blocking(move || {
-            let home = &inner.ground.home;
-            let findings =
-                [crate::check::executable(&inner.ground.exe), crate::check::writable(home), crate::check::space(home)];
-            Ok(findings.into_iter().flatten().collect::<Vec<_>>())
-        });
+        let of_the_machine = blocking(move || Ok(crate::check::of_the_machine(&inner.ground.exe, &inner.ground.home)));
         let mut findings = of_the_machine.await.unwrap_or_else(|error| vec![Finding::of(&error)]);
         findings.extend(of_docker);
         findings.extend(backing::check(spec, &self.inner.config.lab.endpoints, EnvironmentKind::Docker));

@@ -138,10 +138,8 @@ impl Environment for KubernetesEnvironment {
     async fn check(&self, spec: &Spec) -> Vec<Finding> {
         let inner = Arc::clone(&self.inner);
         let of_the_machine = blocking(move || {
-            let home = &inner.ground.home;
-            let findings =
-                [crate::check::executable(&inner.ground.exe), crate::check::writable(home), crate::check::space(home)];
-            Ok((findings.into_iter().flatten().collect::<Vec<_>>(), home.owner()?))
+            let (exe, home) = (&inner.ground.exe, &inner.ground.home);
+            Ok((crate::check::of_the_machine(exe, home), home.owner()?))
         });
         let (mut findings, owner) = match of_the_machine.await {
             Ok(found) => found,

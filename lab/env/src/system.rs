@@ -41,3 +41,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Err(error) => Err(io::Error::other(error)).doing(|| "finish a step of the environment".to_owned()),
     }
 }
+
+/// Runs calls of `whom` for code that blocks, wherever that runs.
+///
+/// # Errors
+/// Those of the calls, or that they could not be made.
+pub(crate) fn on_a_runtime<T: Send>(
+    whom: &str,
+    work: impl Future<Output = Result<T, EnvError>> + Send,
+) -> Result<T, EnvError> {
+    let thread = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map(|runtime| runtime.block_on(work))
+    };
+    let done = std::thread::scope(|scope| scope.spawn(thread).join());
+    let done = done.unwrap_or_else(|_| Err(io::Error::other("the thread that does panicked")));
+    done.doing(|| format!("speak to {whom}"))?
+}

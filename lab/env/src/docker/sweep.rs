@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -17,6 +16,7 @@ use super::call::{Asked as _, QUICK, Refusal, SLOW, ask};
 use super::engine::{Engine, LAB, OWNER, RUN};
 use crate::EnvError;
 use crate::ledger::{Owned, Thing};
+use crate::system::on_a_runtime;
 
 /// Between two looks.
 const STEP: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ pub(crate) fn is_ours(thing: &Owned) -> bool {
 /// Removes all that carries the marks of a lab or stands in `named`. Blocks. Gives what is left, with the reason in words.
 pub(crate) fn sweep(owner: &str, lab: &str, named: &[Owned]) -> Vec<String> {
     let names: BTreeSet<(Thing, String)> = named.iter().map(|thing| (thing.kind, thing.name.clone())).collect();
-    let swept = on_a_runtime(async {
+    let swept = on_a_runtime("Docker", async {
         let docker = Engine::connect().await?;
         let of_the_lab = |found: &Found| found.lab == lab || names.contains(&(found.kind, found.name.clone()));
         remove(&docker, owner, &of_the_lab, &names).await
@@ -71,7 +71,7 @@ pub(crate) fn sweep(owner: &str, lab: &str, named: &[Owned]) -> Vec<String> {
 
 /// Removes these and no others. Blocks. Gives what is left.
 pub(crate) fn remove_these(owner: &str, these: &[Found]) -> Vec<String> {
-    let swept = on_a_runtime(async {
+    let swept = on_a_runtime("Docker", async {
         let docker = Engine::connect().await?;
         remove(&docker, owner, &|found| these.contains(found), &BTreeSet::new()).await
     });
@@ -80,26 +80,11 @@ pub(crate) fn remove_these(owner: &str, these: &[Found]) -> Vec<String> {
 
 /// Everything of our owner in Docker; nothing where there is no Docker, or where it does not answer. Blocks.
 pub(crate) fn all(owner: &str) -> Vec<Found> {
-    let found = on_a_runtime(async { find(&Engine::connect().await?, owner).await });
+    let found = on_a_runtime("Docker", async { find(&Engine::connect().await?, owner).await });
     found.unwrap_or_else(|error| {
         tracing::debug!(%error, "Docker is not looked at");
         Vec::new()
     })
-}
-
-/// Runs calls of Docker for code that blocks, wherever that runs.
-fn on_a_runtime<T: Send>(work: impl Future<Output = Result<T, EnvError>> + Send) -> Result<T, EnvError> {
-    let thread = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map(|runtime| runtime.block_on(work))
-    };
-    let done = std::thread::scope(|scope| scope.spawn(thread).join());
-    let failed = |source: io::Error| EnvError::System { doing: "speak to Docker".to_owned(), source };
-    match done {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(failed(io::Error::other("the thread that does panicked"))),
-    }
 }
 
 /// Looks and removes until nothing is found twice in a row, and for a while longer when something of `expected` never showed itself.

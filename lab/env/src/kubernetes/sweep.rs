@@ -16,6 +16,7 @@ use super::cluster::NamespaceRef;
 use crate::EnvError;
 use crate::docker::engine::{LAB, OWNER};
 use crate::ledger::{Owned, Thing};
+use crate::system::on_a_runtime;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -39,7 +40,7 @@ pub(crate) fn sweep(owner: &str, lab: &str, named: &[Owned]) -> Vec<(u64, String
             left.push((thing.id, format!("{thing} (its line in the ledger cannot be read)")));
             continue;
         };
-        let removed = on_a_runtime(async {
+        let removed = on_a_runtime("the cluster", async {
             let client = place.cluster.connect().await?;
             remove(&client, owner, lab, &place.namespace).await
         });
@@ -49,21 +50,6 @@ pub(crate) fn sweep(owner: &str, lab: &str, named: &[Owned]) -> Vec<(u64, String
         }
     }
     left
-}
-
-/// Runs calls of a cluster for code that blocks, wherever that runs.
-fn on_a_runtime<T: Send>(work: impl Future<Output = Result<T, EnvError>> + Send) -> Result<T, EnvError> {
-    let thread = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map(|runtime| runtime.block_on(work))
-    };
-    let done = std::thread::scope(|scope| scope.spawn(thread).join());
-    let failed = |source: io::Error| EnvError::System { doing: "speak to the cluster".to_owned(), source };
-    match done {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(failed(io::Error::other("the thread that does panicked"))),
-    }
 }
 
 /// Removes the namespace of a lab and waits until it is gone. One that is not ours is left alone, and that is no error: ours is gone.

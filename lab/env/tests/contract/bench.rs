@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lab_core::event::Kind;
 use lab_core::spec::Spec;
+use lab_env::home::Home;
 use lab_env::{Endpoints, Environment, EventSink, LocalConfig, LocalLimits, Seen};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -41,6 +42,28 @@ pub fn lab(name: &str, exe: PathBuf, home: &Path, run_dir: PathBuf) -> (LocalCon
         endpoints: Endpoints::default(),
     };
     (config, seen)
+}
+
+/// No lab of the home has data or a token; what it keeps are its records, and `also`.
+pub fn assert_nothing_left(home: &Home, also: &[&str]) {
+    for lab in home.labs().unwrap() {
+        let mut left: Vec<_> = std::fs::read_dir(lab.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.retain(|name| !["ledger.ndjson", "lock", "reaper.log"].iter().chain(also).any(|kept| kept == name));
+        assert_eq!(left, [""; 0], "in {}", lab.name());
+    }
+}
+
+/// A test that failed leaves nothing either.
+#[allow(dead_code, reason = "not every test binary that has this file needs it")]
+pub fn clean_after_a_failure(home: &Home) {
+    if std::thread::panicking()
+        && let Err(error) = lab_env::clean::clean(home)
+    {
+        eprintln!("not cleaned: {error}");
+    }
 }
 
 impl Events {

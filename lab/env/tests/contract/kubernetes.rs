@@ -12,7 +12,7 @@ use lab_env::image::{Wanted, pack, tidy};
 use lab_env::{ClusterRef, KubernetesConfig, KubernetesEnvironment};
 use tokio::sync::OnceCell;
 
-use crate::bench::{Bench, lab};
+use crate::bench::{Bench, assert_nothing_left, clean_after_a_failure, lab};
 
 /// One image for all tests, of an owner of their own, so that those of earlier builds can go.
 const IMAGE_OWNER: &str = "lab-env-k8s-tests";
@@ -120,25 +120,14 @@ impl Ground {
     /// Nothing of ours is in the cluster, no data and no token is left here.
     pub fn assert_clean(&self) {
         assert_eq!(self.things(), [""; 0]);
-        for lab in self.home().labs().unwrap() {
-            let mut left: Vec<_> = std::fs::read_dir(lab.path())
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            // A holder's name without its lock is not believed: one that died before its reaper was on guard leaves it.
-            left.retain(|name| !["ledger.ndjson", "lock", "holder.json", "reaper.log"].contains(&name.as_str()));
-            assert_eq!(left, [""; 0], "in {}", lab.name());
-        }
+        // A holder's name without its lock is not believed: one that died before its reaper was on guard leaves it.
+        assert_nothing_left(&self.home(), &["holder.json"]);
     }
 }
 
 impl Drop for Ground {
     /// A test that failed leaves nothing either.
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Err(error) = lab_env::clean::clean(&self.home())
-        {
-            eprintln!("not cleaned: {error}");
-        }
+        clean_after_a_failure(&self.home());
     }
 }

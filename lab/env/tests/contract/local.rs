@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lab_env::home::Home;
 use lab_env::{LocalConfig, LocalEnvironment, proc};
 
-use crate::bench::{Bench, Events, lab};
+use crate::bench::{Bench, Events, assert_nothing_left, lab};
 
 /// Gone when dropped.
 pub struct Ground {
@@ -64,14 +64,7 @@ impl Ground {
     /// Nothing runs, no data, no token, no control group is left.
     pub fn assert_clean(&self) {
         assert_eq!(self.survivors(), [0; 0]);
-        for lab in self.home().labs().unwrap() {
-            let mut left: Vec<_> = std::fs::read_dir(lab.path())
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            left.retain(|name| !["ledger.ndjson", "lock", "reaper.log"].contains(&name.as_str()));
-            assert_eq!(left, [""; 0], "in {}", lab.name());
-        }
+        assert_nothing_left(&self.home(), &[]);
         let prefix = format!("lab-{}-", &self.home().owner().unwrap()[..8]);
         let groups = std::fs::read_dir("/sys/fs/cgroup/cpu").into_iter().flatten();
         let ours = groups.filter_map(Result::ok).filter(|e| e.file_name().to_string_lossy().starts_with(&prefix));
